@@ -1,0 +1,33 @@
+# The README's two commands, on a bare machine with Python 3.11 or newer.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: train test lint clean
+
+train: $(VENV)/train.stamp
+	$(BIN)/python -m experiments.main \
+	  --config=experiments/configs/digits.py:compare --workdir=runs/digits
+
+test: $(VENV)/test.stamp lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/test.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+$(VENV)/python.stamp:
+	$(PYTHON) -m venv $(VENV)
+	touch $@
+
+$(VENV)/train.stamp: $(VENV)/python.stamp setup.py constraints.txt
+	$(BIN)/pip install -q -c constraints.txt -e '.[train]'
+	touch $@
+
+$(VENV)/test.stamp: $(VENV)/python.stamp setup.py constraints.txt
+	$(BIN)/pip install -q -c constraints.txt -e '.[train,test]'
+	touch $@ $(VENV)/train.stamp
+
+clean:
+	rm -rf $(VENV) runs *.egg-info

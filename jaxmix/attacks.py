@@ -1,0 +1,168 @@
+"""Gradient attacks, to measure robustness: FGSM and PGD (l_inf and l_2).
+
+Both maximise the loss of a fixed network around each input. Run the network in
+evaluation mode: an `apply_fn` that couples examples (batch norm in training
+mode) would let one example's attack move another's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import math
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from jaxmix import checks, losses
+from jaxmix.losses import LossFn
+
+Bounds = tuple[chex.Numeric | chex.Array, chex.Numeric | chex.Array]
+_NORMS = ("linf", "l2")
+
+
+def fgsm(
+  apply_fn: Callable[[chex.Array], chex.Array],
+  inputs: chex.Array,
+  labels: chex.Array,
+  *,
+  epsilon: chex.Numeric,
+  loss_fn: LossFn = losses.softmax_cross_entropy,
+  bounds: Bounds | None = None,
+) -> chex.Array:
+  """Fast gradient sign method: x + epsilon * sign(dl/dx).
+
+  Goodfellow et al., 2015, https://arxiv.org/abs/1412.6572.
+
+  Args:
+    apply_fn: maps inputs [B, ...] to logits.
+    inputs: [B, ...] floats.
+    labels: whatever `loss_fn` takes beside logits.
+    epsilon: radius in the inputs' own units (after normalisation, if they are
+      normalised), >= 0; may be traced.
+    loss_fn: (logits, labels) -> [B].
+    bounds: (low, high) of valid inputs, scalars or broadcastable; None:
+    unbounded.
+
+  Returns:
+    Attacked inputs, shape and dtype kept.
+
+  Raises:
+    TypeError: if inputs are not floating point.
+    ValueError: if batch sizes differ or epsilon is a number < 0.
+  """
+  checks.floating("inputs", inputs)
+  checks.batch_size(inputs=inputs, labels=labels)
+  epsilon = checks.scalar("epsilon", epsilon, low=0.0)
+  gradient = _gradient(apply_fn, inputs, labels, loss_fn)
+  step = (epsilon * jnp.sign(gradient)).astype(inputs.dtype)
+  return _clip(inputs + step, bounds)
+
+
+def pgd(
+  key: chex.PRNGKey,
+  apply_fn: Callable[[chex.Array], chex.Array],
+  inputs: chex.Array,
+  labels: chex.Array,
+  *,
+  epsilon: chex.Numeric,
+  norm: str = "linf",
+  steps: int = 10,
+  step_size: chex.Numeric | None = None,
+  random_start: bool = True,
+  loss_fn: LossFn = losses.softmax_cross_entropy,
+  bounds: Bounds | None = None,
+) -> chex.Array:
+  """Projected gradient ascent within the l_inf or l_2 ball of radius epsilon.
+
+  Madry et al., 2018, https://arxiv.org/abs/1706.06083. Steps follow the
+  gradient's sign (linf) or its direction (l2), and are projected onto the ball,
+  then onto the bounds.
+
+  Args:
+    key: PRNG key of the random start; unused without one.
+    apply_fn: maps inputs [B, ...] to logits.
+    inputs: [B, ...] floats.
+    labels: whatever `loss_fn` takes beside logits.
+    epsilon: radius in the inputs' own units, >= 0; may be traced. In l2, of one
+      example's whole input.
+    norm: "linf" or "l2".
+    steps: number of gradient steps, >= 1.
+    step_size: length of one; None means 2.5 epsilon / steps.
+    random_start: start from a uniform draw in the ball, not from the input.
+    loss_fn: (logits, labels) -> [B].
+    bounds: (low, high) of valid inputs, scalars or broadcastable; None:
+    unbounded.
+
+  Returns:
+    Attacked inputs, shape and dtype kept.
+
+  Raises:
+    TypeError: if inputs are not floating point.
+    ValueError: if batch sizes differ, the norm is unknown, or a number is out
+      of range.
+  """
+  checks.floating("inputs", inputs)
+  checks.batch_size(inputs=inputs, labels=labels)
+  checks.choice("norm", norm, _NORMS)
+  epsilon = checks.scalar("epsilon", epsilon, low=0.0)
+  if steps < 1:
+    raise ValueError(f"steps must be at least 1, got {steps}.")
+  if step_size is None:
+    step_size = 2.5 * epsilon / steps
+  step_size = checks.scalar("step_size", step_size, low=0.0)
+  clean = inputs.astype(jnp.float32)
+
+  def project(delta):
+    if norm == "linf":
+      delta = jnp.clip(delta, -epsilon, epsilon)
+    else:
+      length = _l2_norm(delta)
+      delta = delta * jnp.minimum(1.0, epsilon / jnp.maximum(length, 1e-12))
+    return _clip(clean + delta, bounds) - clean
+
+  def ascend(_, delta):
+    point = (clean + delta).astype(inputs.dtype)
+    gradient = _gradient(apply_fn, point, labels, loss_fn)
+    gradient = gradient.astype(jnp.float32)
+    if norm == "linf":
+      direction = jnp.sign(gradient)
+    else:
+      direction = gradient / jnp.maximum(_l2_norm(gradient), 1e-12)
+    return project(delta + step_size * direction)
+
+  delta = jnp.zeros_like(clean)
+  if random_start:
+    delta = project(_random_in_ball(key, clean.shape, epsilon, norm))
+  delta = jax.lax.fori_loop(0, steps, ascend, delta)
+  return (clean + delta).astype(inputs.dtype)
+
+
+def _gradient(apply_fn, inputs, labels, loss_fn):
+  return jax.grad(lambda x: jnp.sum(loss_fn(apply_fn(x), labels)))(inputs)
+
+
+def _clip(x, bounds):
+  if bounds is None:
+    return x
+  low, high = (jnp.asarray(bound, x.dtype) for bound in bounds)
+  return jnp.clip(x, low, high)
+
+
+def _l2_norm(delta):
+  axes = tuple(range(1, delta.ndim))
+  return jnp.sqrt(jnp.sum(jnp.square(delta), axis=axes, keepdims=True))
+
+
+def _random_in_ball(key, shape, epsilon, norm):
+  key_direction, key_radius = jax.random.split(key)
+  if norm == "linf":
+    return epsilon * jax.random.uniform(
+      key_direction, shape, jnp.float32, -1.0, 1.0
+    )
+  direction = jax.random.normal(key_direction, shape, jnp.float32)
+  direction = direction / jnp.maximum(_l2_norm(direction), 1e-12)
+  dimension = max(1, math.prod(shape[1:]))
+  radius_shape = shape[:1] + (1,) * (len(shape) - 1)
+  radius = jax.random.uniform(key_radius, radius_shape, jnp.float32)
+  return epsilon * radius ** (1.0 / dimension) * direction

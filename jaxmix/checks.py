@@ -1,0 +1,139 @@
+"""Trace-time checks shared by the public functions: fail early, say how."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+
+def concentration(name: str, value: chex.Numeric) -> Any:
+  """Returns a Beta concentration as a Python float or a float32 scalar.
+
+  Python and NumPy numbers, and concrete arrays, are checked for being positive;
+  a traced value cannot be and passes.
+  """
+  return scalar(name, value, low=0.0, open_low=True)
+
+
+def scalar(
+  name: str,
+  value: chex.Numeric,
+  *,
+  low: float | None = None,
+  high: float | None = None,
+  open_low: bool = False,
+) -> Any:
+  """Returns a real scalar, its range checked when the value is known.
+
+  Args:
+    name: the argument's name, for the message.
+    value: Python number, NumPy scalar or (possibly traced) scalar array.
+    low: smallest value allowed; None means no bound.
+    high: largest value allowed; None means no bound.
+    open_low: whether `low` itself is refused.
+
+  Returns:
+    A Python float where the value is known, otherwise a float32 tracer.
+
+  Raises:
+    TypeError: if the value is not a real number.
+    ValueError: if it is not a scalar, or known and out of range or not finite.
+  """
+  if isinstance(value, (bool, str, bytes)) or value is None:
+    raise TypeError(f"{name} must be a real number, got {value!r}.")
+  if np.ndim(value) != 0:
+    raise ValueError(
+      f"{name} must be a scalar, got shape {np.shape(value)}; to sweep over "
+      f"several values, vmap over {name}."
+    )
+  if isinstance(value, jax.core.Tracer):
+    return jnp.asarray(value, jnp.float32)
+  number = float(value)
+  below = low is not None and (number <= low if open_low else number < low)
+  above = high is not None and number > high
+  if below or above or not np.isfinite(number):
+    left = "(-inf" if low is None else f"{'(' if open_low else '['}{low:g}"
+    right = "inf)" if high is None else f"{high:g}]"
+    raise ValueError(f"{name} must lie in {left}, {right}, got {number!r}.")
+  return number
+
+
+def batch_size(**trees: chex.ArrayTree) -> int:
+  """Returns the leading axis that every leaf of every tree shares.
+
+  Raises:
+    ValueError: if a leaf is a scalar, there are none, or sizes differ; the
+      message names the arguments and their sizes.
+  """
+  sizes: dict[str, int] = {}
+  for name, tree in trees.items():
+    leaves = jax.tree.leaves(tree)
+    if not leaves:
+      raise ValueError(f"{name} has no arrays.")
+    for i, leaf in enumerate(leaves):
+      label = name if len(leaves) == 1 else f"{name}[leaf {i}]"
+      if np.ndim(leaf) == 0:
+        raise ValueError(f"{label} needs a leading batch axis, got a scalar.")
+      sizes[label] = np.shape(leaf)[0]
+  if len(set(sizes.values())) > 1:
+    raise ValueError(f"Leading (batch) axes must agree, got {sizes}.")
+  return next(iter(sizes.values()))
+
+
+def floating(name: str, tree: chex.ArrayTree) -> None:
+  """Raises TypeError unless every leaf of `tree` is floating point."""
+  for leaf in jax.tree.leaves(tree):
+    dtype = jnp.result_type(leaf)
+    if not jnp.issubdtype(dtype, jnp.floating):
+      raise TypeError(
+        f"{name} must be floating point to be mixed, got {dtype}; convert "
+        f"first, e.g. {name}.astype(jnp.float32) / 255."
+      )
+
+
+def label_array(name: str, labels: chex.Array) -> None:
+  """Raises TypeError unless `labels` are integers or floating probabilities."""
+  dtype = jnp.result_type(labels)
+  if jnp.issubdtype(dtype, jnp.integer) or jnp.issubdtype(dtype, jnp.floating):
+    return
+  raise TypeError(
+    f"{name} must be integer classes or floating-point probabilities, got "
+    f"{dtype}; convert first, e.g. {name}.astype(jnp.int32)."
+  )
+
+
+def mask_array(mask: chex.Array | None, size: int) -> None:
+  """Raises unless `mask` is None or a boolean [size]."""
+  if mask is None:
+    return
+  if np.shape(mask) != (size,):
+    raise ValueError(
+      f"mask must have shape ({size},), one entry an example, got "
+      f"{np.shape(mask)}."
+    )
+  if jnp.result_type(mask) != jnp.bool_:
+    raise TypeError(
+      f"mask must be boolean (True for real examples), got "
+      f"{jnp.result_type(mask)}; convert with mask.astype(bool)."
+    )
+
+
+def bound_axis(axis_name: str) -> None:
+  """Raises ValueError unless `axis_name` is bound where this is called."""
+  try:
+    jax.lax.axis_size(axis_name)
+  except NameError:
+    raise ValueError(
+      f"axis_name={axis_name!r} is not bound here; call inside pmap or "
+      f"shard_map over an axis of that name, or pass axis_name=None."
+    ) from None
+
+
+def choice(name: str, value: Any, options: tuple[str, ...]) -> None:
+  """Raises ValueError unless `value` is one of `options`."""
+  if value not in options:
+    raise ValueError(f"{name} must be one of {options}, got {value!r}.")

@@ -1,0 +1,227 @@
+"""Target-linear losses and the targets of mixed examples.
+
+A loss is target-linear if l(f, c y + d y') = c l(f, y) + d l(f, y') wherever c
++ d = 1 ("MixUp as Directional Adversarial Training", 2020, section 2). Then the
+loss at a mixed label is the mixture of two losses at whole labels, and no [B,
+K] one-hot is needed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import chex
+import flax.struct
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxmix import checks
+
+LossFn = Callable[[chex.Array, chex.Array], chex.Array]
+
+
+@flax.struct.dataclass
+class MixedTargets:
+  """Labels of mixed examples: `weight` of `first`, 1 - weight of `second`.
+
+  Attributes:
+    first: [B] integer classes or [B, K] probabilities, the examples' own.
+    second: the partners' labels, of the same shape and dtype.
+    weight: float32 [B], the weight of `first`.
+  """
+
+  first: chex.Array
+  second: chex.Array
+  weight: chex.Array
+
+  def dense(self, num_classes: int | None = None) -> chex.Array:
+    """Returns float32 probabilities [B, K], for losses that want them.
+
+    Args:
+      num_classes: K; needed for integer labels, checked for dense ones.
+
+    Raises:
+      ValueError: if `num_classes` is missing or contradicts dense labels.
+    """
+    first, second = self.first, self.second
+    if jnp.issubdtype(first.dtype, jnp.integer):
+      if num_classes is None:
+        raise ValueError("num_classes is needed to expand integer labels.")
+      first = jax.nn.one_hot(first, num_classes, dtype=jnp.float32)
+      second = jax.nn.one_hot(second, num_classes, dtype=jnp.float32)
+    elif num_classes is not None and first.shape[-1] != num_classes:
+      raise ValueError(
+        f"num_classes={num_classes}, but labels have {first.shape[-1]} classes."
+      )
+    weight = expand(self.weight, first.ndim)
+    first, second = first.astype(jnp.float32), second.astype(jnp.float32)
+    return weight * first + (1.0 - weight) * second
+
+
+def mixed_loss(
+  loss_fn: LossFn, logits: chex.Array, targets: MixedTargets
+) -> chex.Array:
+  """weight * loss_fn(logits, first) + (1 - weight) * loss_fn(logits, second).
+
+  Equal to the loss at `targets.dense(...)` for a target-linear `loss_fn`.
+
+  Args:
+    loss_fn: maps (logits, labels) to losses [B] or [B, ...], not reduced.
+    logits: whatever `loss_fn` takes, [B, ...].
+    targets: the mixed labels.
+
+  Returns:
+    Losses shaped as `loss_fn`'s, not reduced.
+
+  Raises:
+    ValueError: if `loss_fn` reduced over the batch.
+  """
+  own = loss_fn(logits, targets.first)
+  if jnp.ndim(own) == 0 or own.shape[0] != targets.weight.shape[0]:
+    raise ValueError(
+      "loss_fn must return one loss an example, "
+      f"[{targets.weight.shape[0]}, ...], got shape {jnp.shape(own)}; drop "
+      "its mean over the batch."
+    )
+  weight = expand(targets.weight, own.ndim).astype(own.dtype)
+  return weight * own + (1.0 - weight) * loss_fn(logits, targets.second)
+
+
+def softmax_cross_entropy(
+  logits: chex.Array,
+  labels: chex.Array,
+  *,
+  label_smoothing: float = 0.0,
+) -> chex.Array:
+  """Softmax cross-entropy in nats, in float32, not reduced.
+
+  Args:
+    logits: [B, K], any float dtype.
+    labels: [B] integers in [0, K) or [B, K] probabilities.
+    label_smoothing: share of every label spread evenly over the K classes.
+
+  Returns:
+    float32 [B].
+
+  Raises:
+    TypeError: if labels are neither integers nor floats.
+    ValueError: if shapes do not fit, or label_smoothing is not in [0, 1].
+  """
+  checks.label_array("labels", labels)
+  checks.scalar("label_smoothing", label_smoothing, low=0.0, high=1.0)
+  logits = logits.astype(jnp.float32)
+  if jnp.issubdtype(labels.dtype, jnp.integer):
+    if labels.shape != logits.shape[:-1]:
+      raise ValueError(
+        f"integer labels must have the logits' shape without classes, "
+        f"{logits.shape[:-1]}, got {labels.shape}."
+      )
+    loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+  else:
+    if labels.shape != logits.shape:
+      raise ValueError(
+        f"dense labels must have the logits' shape {logits.shape}, got "
+        f"{labels.shape}."
+      )
+    labels = labels.astype(jnp.float32)
+    loss = optax.softmax_cross_entropy(logits, labels)
+  if isinstance(label_smoothing, (int, float)) and label_smoothing == 0.0:
+    return loss
+  uniform = jax.nn.logsumexp(logits, axis=-1) - jnp.mean(logits, axis=-1)
+  return (1.0 - label_smoothing) * loss + label_smoothing * uniform
+
+
+def logistic(logits: chex.Array, labels: chex.Array) -> chex.Array:
+  """Logistic loss log(1 + exp(f)) - y f in nats, in float32, not reduced.
+
+  Args:
+    logits: [B] (or [B, ...], elementwise).
+    labels: probabilities of the positive class, or integers 0 and 1, shaped
+      like the logits.
+
+  Returns:
+    float32, shaped like `logits`.
+
+  Raises:
+    TypeError: if labels are neither integers nor floats.
+    ValueError: if shapes differ.
+  """
+  checks.label_array("labels", labels)
+  if labels.shape != logits.shape:
+    raise ValueError(
+      f"labels must have the logits' shape {logits.shape}, got {labels.shape}."
+    )
+  return optax.sigmoid_binary_cross_entropy(
+    logits.astype(jnp.float32), labels.astype(jnp.float32)
+  )
+
+
+def negative_cosine(features: chex.Array, targets: chex.Array) -> chex.Array:
+  """-v . y for the unit vector v along `features`, in float32, not reduced.
+
+  "MixUp as Directional Adversarial Training", 2020, section 2. `targets` are
+  not
+  normalised: a mixture of unit vectors is shorter than one, and normalising it
+  would break target-linearity. For classes use `negative_cosine(f,
+  embeddings[labels])`.
+
+  Args:
+    features: [B, D], any float dtype; a zero row has loss 0 and gradient 0.
+    targets: [B, D], rows of `label_embeddings` or mixtures of them.
+
+  Returns:
+    float32 [B] in [-1, 1].
+
+  Raises:
+    ValueError: if shapes differ.
+  """
+  if features.shape != targets.shape:
+    raise ValueError(
+      f"features and targets must have the same shape, got "
+      f"{features.shape} and {targets.shape}; look labels up first, e.g. "
+      "embeddings[labels]."
+    )
+  features = features.astype(jnp.float32)
+  squares = jnp.sum(jnp.square(features), axis=-1)
+  # Two wheres: the gradient of sqrt at 0 would be nan even where masked out.
+  safe = jnp.where(squares > 0.0, squares, 1.0)
+  scale = jnp.where(squares > 0.0, jax.lax.rsqrt(safe), 0.0)
+  return -scale * jnp.sum(features * targets.astype(jnp.float32), axis=-1)
+
+
+def label_embeddings(
+  key: chex.PRNGKey,
+  num_classes: int,
+  dim: int,
+  *,
+  orthonormal: bool = False,
+) -> chex.Array:
+  """Fixed random unit vectors, one a class, for `negative_cosine`.
+
+  Args:
+    key: PRNG key; keep it fixed over training.
+    num_classes: K.
+    dim: D; the untied MixUp paper takes 300 for 10 classes, 700 for 100.
+    orthonormal: make the rows orthogonal too; needs dim >= num_classes.
+
+  Returns:
+    float32 [K, D], rows of norm 1.
+
+  Raises:
+    ValueError: if orthonormal and dim < num_classes.
+  """
+  if orthonormal:
+    if dim < num_classes:
+      raise ValueError(
+        f"orthonormal=True needs dim >= num_classes, got dim={dim} and "
+        f"num_classes={num_classes}."
+      )
+    return jax.random.orthogonal(key, dim)[:num_classes]
+  rows = jax.random.normal(key, (num_classes, dim), jnp.float32)
+  return rows / jnp.linalg.norm(rows, axis=-1, keepdims=True)
+
+
+def expand(weight: chex.Array, ndim: int) -> chex.Array:
+  """Reshapes [B] weights to [B, 1, ...] of rank `ndim`."""
+  return weight.reshape(weight.shape + (1,) * (ndim - weight.ndim))

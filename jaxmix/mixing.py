@@ -1,0 +1,278 @@
+"""MixPlan: one draw of who is mixed with whom, and its application.
+
+Drawing is apart from applying, so that one plan mixes images, masks, hidden
+features or read-outs alike, and the deterministic half can be checked by hand.
+"""
+
+from __future__ import annotations
+
+import chex
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from jaxmix import checks, losses, policies
+from jaxmix.losses import MixedTargets
+from jaxmix.pairing import Local, Pairing, Source, permutation
+
+
+@flax.struct.dataclass
+class MixPlan:
+  """One draw: lam, label weight and partner of every example.
+
+  Attributes:
+    lam: float32 [B], the weight of the example itself.
+    weight: float32 [B], the weight of its own label.
+    partner: int32 [B], its partner's position in the source.
+    mean_shift: E[1 - lam] under the policy's DAT equivalent, MixupE's
+      E[a_lambda]; None on plans made by hand that never meet MixupE.
+    mask: bool [B], True for real examples; None means all are.
+    source: where partners are looked up: in the batch itself, in the previous
+      replica's, or in a second batch.
+  """
+
+  lam: chex.Array
+  weight: chex.Array
+  partner: chex.Array
+  mean_shift: chex.Numeric | None = None
+  mask: chex.Array | None = None
+  source: Source = Local()
+
+  def mix(
+    self, tree: chex.ArrayTree, *, partners: chex.ArrayTree | None = None
+  ) -> chex.ArrayTree:
+    """Returns lam_i * x_i + (1 - lam_i) * x_partner(i) for every leaf x.
+
+    Computed in float32 (or wider) and cast back: lam needs more than bfloat16's
+    8 bits. Where lam = 1 the result is x exactly.
+
+    Args:
+      tree: pytree of [B, ...] floats.
+      partners: pytree like `tree` in which partners are looked up; None means
+        the plan's own source.
+
+    Returns:
+      The mixed tree, shapes and dtypes kept.
+
+    Raises:
+      TypeError: if a leaf is not floating point.
+      ValueError: if a leaf's leading axis is not B.
+    """
+    checks.floating("inputs", tree)
+    checks.batch_size(plan=self.lam, inputs=tree)
+    if partners is None:
+      partners = self.source.inputs(tree)
+    lam = self.lam
+
+    def blend(x, other):
+      wide = jnp.promote_types(x.dtype, jnp.float32)
+      own = losses.expand(lam, x.ndim).astype(wide)
+      other = jnp.take(other, self.partner, axis=0, mode="clip").astype(wide)
+      return (own * x.astype(wide) + (1.0 - own) * other).astype(x.dtype)
+
+    return jax.tree.map(blend, tree, partners)
+
+  def targets(self, labels: chex.Array) -> MixedTargets:
+    """Returns the labels of the mixed examples, integers left integers.
+
+    Args:
+      labels: [B] integer classes or [B, K] probabilities.
+
+    Raises:
+      TypeError: if labels are neither integers nor floats.
+      ValueError: if the leading axis is not B.
+    """
+    return mixed_targets(self, labels)
+
+
+def mixed_targets(plan, labels: chex.Array) -> MixedTargets:
+  """The shared body of every plan's `targets`."""
+  checks.label_array("labels", labels)
+  checks.batch_size(plan=plan.lam, labels=labels)
+  labels = jnp.asarray(labels)
+  others = plan.source.labels(labels)
+  second = jnp.take(others, plan.partner, axis=0, mode="clip")
+  return MixedTargets(labels, second, plan.weight)
+
+
+def draw(
+  key: chex.PRNGKey,
+  batch_size: int,
+  *,
+  policy: policies.MixingPolicy,
+  pairing: Pairing = permutation,
+  mask: chex.Array | None = None,
+) -> MixPlan:
+  """Draws a plan for one batch.
+
+  Args:
+    key: PRNG key; give every replica its own, e.g. by folding in the axis
+    index.
+    batch_size: B, static.
+    policy: how much, see `jaxmix.policies`.
+    pairing: with whom, see `jaxmix.pairing`; partners come from the array this
+      call sees: the per-replica batch under `pmap` or `shard_map`, the global
+      one under `jit`.
+    mask: bool [B], True for real examples; padded ones are never mixed into
+      real ones, nor counted in means.
+
+  Returns:
+    The plan.
+
+  Raises:
+    TypeError: if `mask` is not boolean.
+    ValueError: if `batch_size` < 1 or `mask` is not [B].
+  """
+  if batch_size < 1:
+    raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
+  checks.mask_array(mask, batch_size)
+  key_lam, key_pair = jax.random.split(key)
+  lam, weight = policy.sample(key_lam, (batch_size,))
+  partners = pairing(key_pair, batch_size, mask)
+  if partners.valid is not None:
+    lam = jnp.where(partners.valid, lam, 1.0)
+    weight = jnp.where(partners.valid, weight, 1.0)
+  return MixPlan(
+    lam=lam,
+    weight=weight,
+    partner=partners.index,
+    mean_shift=policy.mean_shift,
+    mask=mask,
+    source=partners.source,
+  )
+
+
+def _mix_batch(key, inputs, labels, policy, pairing, mask):
+  checks.floating("inputs", inputs)
+  size = checks.batch_size(inputs=inputs, labels=labels)
+  plan = draw(key, size, policy=policy, pairing=pairing, mask=mask)
+  return plan.mix(inputs), plan.targets(labels)
+
+
+def mixup(
+  key: chex.PRNGKey,
+  inputs: chex.ArrayTree,
+  labels: chex.Array,
+  *,
+  alpha: chex.Numeric = 1.0,
+  beta: chex.Numeric | None = None,
+  pairing: Pairing = permutation,
+  mask: chex.Array | None = None,
+  per_example: bool = True,
+  stratified: bool = False,
+) -> tuple[chex.ArrayTree, MixedTargets]:
+  """Mixes each example, and its label, with a partner from the same batch.
+
+  Draws lam_i ~ Beta(alpha, beta) per example and returns lam_i * x_i + (1 -
+  lam_i) * x_partner(i), with both labels and the weight lam_i beside it (Zhang
+  et al., 2018, https://arxiv.org/abs/1710.09412, section 2). The authors'
+  released code draws a single lam for the whole batch: `per_example=False`.
+
+  Partners come from the array this function sees: the per-replica batch under
+  `pmap` or `shard_map`, the global batch (a cross-device gather) under `jit`.
+
+  Args:
+    key: PRNG key; give every replica its own, e.g. by folding in the axis
+    index.
+    inputs: pytree of [B, ...] floats on any affine scale (outputs stay in its
+    range).
+    labels: [B] integer classes or [B, K] probabilities, rows summing to 1.
+    alpha: Beta concentration, > 0. Larger values mix more strongly.
+    beta: second concentration; None means alpha.
+    pairing: with whom, see `jaxmix.pairing`.
+    mask: bool [B], True for real examples.
+    per_example: one lam an example; False: one lam a batch.
+    stratified: one draw per equal-probability bucket.
+
+  Returns:
+    The mixed inputs, shapes and dtypes kept, and their `MixedTargets`.
+
+  Raises:
+    TypeError: if a leaf of `inputs` is not floating point, or `labels` are
+      neither integers nor floats.
+    ValueError: if batch sizes differ, or a concentration is a number <= 0.
+  """
+  policy = policies.mixup(
+    alpha, beta, per_example=per_example, stratified=stratified
+  )
+  return _mix_batch(key, inputs, labels, policy, pairing, mask)
+
+
+def untied_mixup(
+  key: chex.PRNGKey,
+  inputs: chex.ArrayTree,
+  labels: chex.Array,
+  *,
+  alpha: chex.Numeric = 1.7,
+  beta: chex.Numeric = 0.8,
+  pairing: Pairing = permutation,
+  mask: chex.Array | None = None,
+  per_example: bool = True,
+  stratified: bool = False,
+) -> tuple[chex.ArrayTree, MixedTargets]:
+  """Untied MixUp: inputs and labels mixed by different weights.
+
+  "MixUp as Directional Adversarial Training", 2020, eq. (5); the defaults are
+  the paper's for Fashion-MNIST (table 4). See `policies.untied`.
+
+  Args:
+    key: PRNG key; give every replica its own.
+    inputs: pytree of [B, ...] floats.
+    labels: [B] integer classes or [B, K] probabilities.
+    alpha: concentration of the kept example, > 0.
+    beta: concentration of its partner, > 0.
+    pairing: with whom, over the array this function sees.
+    mask: bool [B], True for real examples.
+    per_example: one lam an example; False: one lam a batch.
+    stratified: one draw per equal-probability bucket.
+
+  Returns:
+    The mixed inputs, shapes and dtypes kept, and their `MixedTargets`.
+
+  Raises:
+    TypeError, ValueError: as `mixup`.
+  """
+  policy = policies.untied(
+    alpha, beta, per_example=per_example, stratified=stratified
+  )
+  return _mix_batch(key, inputs, labels, policy, pairing, mask)
+
+
+def dat(
+  key: chex.PRNGKey,
+  inputs: chex.ArrayTree,
+  labels: chex.Array,
+  *,
+  alpha: chex.Numeric = 1.7,
+  beta: chex.Numeric = 0.8,
+  pairing: Pairing = permutation,
+  mask: chex.Array | None = None,
+  per_example: bool = True,
+  stratified: bool = False,
+) -> tuple[chex.ArrayTree, MixedTargets]:
+  """Directional adversarial training: inputs are mixed, labels kept whole.
+
+  "MixUp as Directional Adversarial Training", 2020, section 3. The defaults
+  make it the equivalent of `untied_mixup`'s. See `policies.dat`.
+
+  Args:
+    key: PRNG key; give every replica its own.
+    inputs: pytree of [B, ...] floats.
+    labels: [B] integer classes or [B, K] probabilities.
+    alpha: concentration of the kept example, > 0.
+    beta: concentration of its partner, > 0.
+    pairing: with whom, over the array this function sees.
+    mask: bool [B], True for real examples.
+    per_example: one lam an example; False: one lam a batch.
+    stratified: one draw per equal-probability bucket.
+
+  Returns:
+    The mixed inputs, shapes and dtypes kept, and `MixedTargets` of weight 1.
+
+  Raises:
+    TypeError, ValueError: as `mixup`.
+  """
+  policy = policies.dat(
+    alpha, beta, per_example=per_example, stratified=stratified
+  )
+  return _mix_batch(key, inputs, labels, policy, pairing, mask)

@@ -1,0 +1,260 @@
+"""Pairings: whose partner each example is mixed with.
+
+A pairing maps (key, batch_size, mask) to `Partners`. Partners are drawn over
+the array that the calling code sees: the per-replica batch under `pmap` or
+`shard_map`, the global batch (a cross-device gather) under `jit`. `ring` alone
+looks beyond the replica.
+
+With a mask, real examples (True) are paired among themselves; a padded example
+is its own partner, so it is never mixed into a real one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import chex
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from jaxmix import checks
+
+
+@flax.struct.dataclass
+class Local:
+  """Partners come from the batch itself."""
+
+  def inputs(self, tree: chex.ArrayTree) -> chex.ArrayTree:
+    """Returns the tree that partner indices point into."""
+    return tree
+
+  def labels(self, labels: chex.Array) -> chex.Array:
+    """Returns the labels that partner indices point into."""
+    return labels
+
+
+@flax.struct.dataclass
+class Ring:
+  """Partners come from the previous replica on a ring over `axis_name`."""
+
+  axis_name: str = flax.struct.field(pytree_node=False)
+
+  def inputs(self, tree: chex.ArrayTree) -> chex.ArrayTree:
+    """Returns the previous replica's tree (one ppermute)."""
+    size = jax.lax.axis_size(self.axis_name)
+    ring = [(i, (i + 1) % size) for i in range(size)]
+    return jax.tree.map(
+      lambda x: jax.lax.ppermute(x, self.axis_name, ring), tree
+    )
+
+  def labels(self, labels: chex.Array) -> chex.Array:
+    """Returns the previous replica's labels (one ppermute)."""
+    return self.inputs(labels)
+
+
+@flax.struct.dataclass
+class Between:
+  """Partners come from a second batch, held here."""
+
+  held_inputs: Any
+  held_labels: Any
+
+  def inputs(self, tree: chex.ArrayTree) -> chex.ArrayTree:
+    """Returns the second batch's inputs, checked to match `tree`.
+
+    Raises:
+      ValueError: if `tree` is not shaped like the inputs held, e.g. is a tree
+        of hidden features.
+    """
+    held, given = _shapes(self.held_inputs), _shapes(tree)
+    if held != given:
+      raise ValueError(
+        "pairing=between(partners) holds partners of structure and shapes "
+        f"{held}, but the inputs to mix are {given}; to mix anything else "
+        "(hidden features, say) pass plan.mix(x, partners=...)."
+      )
+    return self.held_inputs
+
+  def labels(self, labels: chex.Array) -> chex.Array:
+    """Returns the second batch's labels."""
+    if _shapes(self.held_labels) != _shapes(labels):
+      raise ValueError(
+        "pairing=between(partners) holds labels of shape "
+        f"{jnp.shape(self.held_labels)}, got {jnp.shape(labels)}."
+      )
+    return self.held_labels
+
+
+Source = Local | Ring | Between
+
+
+class Partners(NamedTuple):
+  """Who is mixed with whom.
+
+  Attributes:
+    index: int32 [B], the position of each example's partner in the source.
+    source: where that position is looked up.
+    valid: bool [B], False where there is no real partner (such an example keeps
+      lam = 1); None means there always is one.
+  """
+
+  index: chex.Array
+  source: Source = Local()
+  valid: chex.Array | None = None
+
+
+Pairing = Callable[[chex.PRNGKey, int, chex.Array | None], Partners]
+
+
+def permutation(
+  key: chex.PRNGKey, batch_size: int, mask: chex.Array | None = None
+) -> Partners:
+  """Each example's partner by a uniformly random permutation of the batch.
+
+  Over the array the caller sees: the per-replica batch under `pmap` or
+  `shard_map`, the global batch under `jit`. An example can be its own partner.
+  """
+  order = jax.random.permutation(key, batch_size).astype(jnp.int32)
+  if mask is None:
+    return Partners(order)
+  ranks, _ = _ranks(mask)
+  # The real examples in random order, then the padded ones in theirs.
+  shuffled = order[jnp.argsort(~mask[order], stable=True)]
+  return _among_real(mask, shuffled[jnp.where(mask, ranks, 0)])
+
+
+def roll(
+  key: chex.PRNGKey, batch_size: int, mask: chex.Array | None = None
+) -> Partners:
+  """Each example's partner is the next one; the last one's is the first.
+
+  Deterministic, over the array the caller sees: the per-replica batch under
+  `pmap` or `shard_map`, the global batch under `jit`. Needs batches already in
+  random order.
+  """
+  del key
+  if mask is None:
+    position = jnp.arange(batch_size, dtype=jnp.int32)
+    return Partners((position + 1) % batch_size)
+  ranks, count = _ranks(mask)
+  nth = jnp.argsort(~mask, stable=True).astype(jnp.int32)
+  return _among_real(mask, nth[(ranks + 1) % jnp.maximum(count, 1)])
+
+
+def flip(
+  key: chex.PRNGKey, batch_size: int, mask: chex.Array | None = None
+) -> Partners:
+  """Each example's partner is its mirror image in the batch, as timm mixes.
+
+  Deterministic and symmetric, over the array the caller sees: the per-replica
+  batch under `pmap` or `shard_map`, the global batch under `jit`. The middle
+  example of an odd batch is its own partner. Needs batches already in random
+  order.
+  """
+  del key
+  if mask is None:
+    return Partners(jnp.arange(batch_size - 1, -1, -1, dtype=jnp.int32))
+  ranks, count = _ranks(mask)
+  nth = jnp.argsort(~mask, stable=True).astype(jnp.int32)
+  return _among_real(mask, nth[jnp.maximum(count - 1 - ranks, 0)])
+
+
+def ring(axis_name: str) -> Pairing:
+  """Partners from the previous replica, randomly permuted there.
+
+  Replica r mixes its examples with a random permutation of replica r - 1's (one
+  ppermute of the inputs and one of the labels). For small per-replica batches,
+  whose own pairs repeat. Over the neighbour's per-replica batch; needs `pmap`
+  or `shard_map` and equal batch sizes. With masks, an example whose neighbour
+  has no real example keeps lam = 1.
+
+  Args:
+    axis_name: the mapped axis to go around.
+
+  Returns:
+    The pairing.
+
+  Raises:
+    ValueError: when drawn where `axis_name` is not bound.
+  """
+
+  def pair(key, batch_size, mask=None):
+    checks.bound_axis(axis_name)
+    source = Ring(axis_name)
+    order = jax.random.permutation(key, batch_size).astype(jnp.int32)
+    if mask is None:
+      return Partners(order, source)
+    theirs = source.labels(mask)
+    count = jnp.sum(theirs, dtype=jnp.int32)
+    shuffled = order[jnp.argsort(~theirs[order], stable=True)]
+    ranks, _ = _ranks(mask)
+    index = shuffled[jnp.where(mask, ranks, 0) % jnp.maximum(count, 1)]
+    return Partners(index, source, mask & (count > 0))
+
+  return pair
+
+
+def between(
+  partners: tuple[chex.ArrayTree, chex.Array],
+  mask: chex.Array | None = None,
+) -> Pairing:
+  """Partners from a second, independently drawn batch, position by position.
+
+  The untied MixUp paper (2020, section 6.1) pairs two shuffled copies of the
+  data
+  set: closer to independent sampling than shuffling one batch.
+
+  Args:
+    partners: (inputs, labels) of the second batch, shaped like the first's.
+    mask: bool [B], which of the second batch are real; None means all.
+
+  Returns:
+    The pairing. Its plan mixes inputs shaped like `partners`' only; for other
+    trees use `plan.mix(x, partners=...)`.
+
+  Raises:
+    TypeError: if `partners` is not an (inputs, labels) pair.
+    ValueError: if batch sizes differ.
+  """
+  if not isinstance(partners, tuple) or len(partners) != 2:
+    raise TypeError(
+      "partners must be a pair (inputs, labels), got "
+      f"{type(partners).__name__}."
+    )
+  held_inputs, held_labels = partners
+  size = checks.batch_size(
+    partner_inputs=held_inputs, partner_labels=held_labels
+  )
+  checks.mask_array(mask, size)
+
+  def pair(key, batch_size, own_mask=None):
+    del key
+    if batch_size != size:
+      raise ValueError(
+        f"partners hold {size} examples, but the batch has {batch_size}."
+      )
+    valid = own_mask if mask is None else mask
+    if own_mask is not None and mask is not None:
+      valid = own_mask & mask
+    position = jnp.arange(size, dtype=jnp.int32)
+    return Partners(position, Between(held_inputs, held_labels), valid)
+
+  return pair
+
+
+def _shapes(tree: chex.ArrayTree) -> Any:
+  return jax.tree.map(jnp.shape, tree)
+
+
+def _ranks(mask: chex.Array) -> tuple[chex.Array, chex.Array]:
+  """Each real example's rank among the real ones, and how many there are."""
+  ranks = jnp.cumsum(mask, dtype=jnp.int32) - 1
+  return ranks, ranks[-1] + 1
+
+
+def _among_real(mask: chex.Array, index: chex.Array) -> Partners:
+  """Keeps `index` for real examples and makes padded ones their own partner."""
+  own = jnp.arange(mask.shape[0], dtype=jnp.int32)
+  return Partners(jnp.where(mask, index, own))

@@ -1,0 +1,276 @@
+"""Mixing policies: how much of each example, and of its label, is kept.
+
+A policy draws (lam, weight): lam weighs the example's own input, weight =
+gamma(lam) its own label. Mixup ties the two (gamma(lam) = lam); untied MixUp
+lets them differ; DAT, directional adversarial training, keeps the label whole
+(gamma = 1).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from jaxmix import beta as beta_law
+from jaxmix import checks
+
+Sampler = Callable[
+  [chex.PRNGKey, tuple[int, ...]], tuple[chex.Array, chex.Array]
+]
+
+
+class MixingPolicy(NamedTuple):
+  """A law of (lam, weight).
+
+  Attributes:
+    sample: maps (key, shape) to float32 arrays (lam, weight) of that shape,
+      both in [0, 1]: the weight of the example itself and of its own label.
+    mean_shift: E[1 - lam] under the policy's DAT equivalent (`as_dat`), the
+      factor E[a_lambda] of MixupE's eq. (4).
+  """
+
+  sample: Sampler
+  mean_shift: chex.Numeric
+
+
+def _logit_sampler(
+  alpha: chex.Numeric,
+  beta: chex.Numeric,
+  per_example: bool,
+  stratified: bool,
+) -> Callable[[chex.PRNGKey, tuple[int, ...]], chex.Array]:
+  """Draws logit(lam) of Beta(alpha, beta) as the shared options say."""
+  if stratified and not per_example:
+    raise ValueError(
+      "stratified=True needs per_example=True: one draw has no strata."
+    )
+  draw = beta_law.stratified_logit if stratified else beta_law.sample_logit
+
+  def sample(key, shape):
+    drawn = draw(key, alpha, beta, shape if per_example else ())
+    return jnp.broadcast_to(drawn, shape)
+
+  return sample
+
+
+def mixup(
+  alpha: chex.Numeric,
+  beta: chex.Numeric | None = None,
+  *,
+  per_example: bool = True,
+  stratified: bool = False,
+) -> MixingPolicy:
+  """Mixup: lam ~ Beta(alpha, beta), and weight = lam.
+
+  Zhang et al., 2018, https://arxiv.org/abs/1710.09412. With D~ = a/(a+b)
+  Beta(a+1, b) + b/(a+b) Beta(b+1, a), the DAT equivalent, mean_shift = E_D~[1 -
+  lam] = 2ab / ((a+b)(a+b+1)); alpha / (2 alpha + 1) in the symmetric case.
+
+  Args:
+    alpha: concentration, > 0; may be traced.
+    beta: second concentration; None means alpha.
+    per_example: False draws a single lam for the whole shape, as the authors'
+      released code does.
+    stratified: one draw per equal-probability bucket, see
+    `beta.stratified_logit`.
+
+  Returns:
+    The policy.
+
+  Raises:
+    ValueError: if a concentration is a number <= 0, or stratified without
+      per_example.
+  """
+  alpha = checks.concentration("alpha", alpha)
+  beta = alpha if beta is None else checks.concentration("beta", beta)
+  logit = _logit_sampler(alpha, beta, per_example, stratified)
+
+  def sample(key, shape):
+    lam = jax.nn.sigmoid(logit(key, shape))
+    return lam, lam
+
+  total = alpha + beta
+  return MixingPolicy(sample, 2.0 * alpha * beta / (total * (total + 1.0)))
+
+
+def untied(
+  alpha: chex.Numeric,
+  beta: chex.Numeric,
+  *,
+  per_example: bool = True,
+  stratified: bool = False,
+) -> MixingPolicy:
+  """Untied MixUp U(Beta(alpha, beta)), equivalent to DAT with the same law.
+
+  With p the density of Beta(alpha, beta), lam has density (p(lam) + p(1 - lam))
+  / 2 and weight = p(lam) / (p(lam) + p(1 - lam)) = sigmoid((alpha - beta)
+  logit(lam)) ("MixUp as Directional Adversarial Training", 2020, eq. (5)).
+  `untied(a + 1, a)` equals `mixup(a)` in law.
+
+  Args:
+    alpha: concentration of the kept example, > 0; may be traced.
+    beta: concentration of the partner, > 0; may be traced.
+    per_example: False draws a single lam for the whole shape.
+    stratified: one draw of Beta(alpha, beta) per equal-probability bucket.
+
+  Returns:
+    The policy, with mean_shift = beta / (alpha + beta).
+
+  Raises:
+    ValueError: as `mixup`.
+  """
+  alpha = checks.concentration("alpha", alpha)
+  beta = checks.concentration("beta", beta)
+  draw_logit = _logit_sampler(alpha, beta, per_example, stratified)
+
+  def sample(key, shape):
+    key_lam, key_flip = jax.random.split(key)
+    flips = jax.random.bernoulli(key_flip, 0.5, shape if per_example else ())
+    logit = draw_logit(key_lam, shape)
+    logit = jnp.where(flips, -logit, logit)
+    # From the logit, not from lam: at lam = 0 or 1 the product would be 0 *
+    # inf.
+    weight = jax.nn.sigmoid((alpha - beta) * logit)
+    return jax.nn.sigmoid(logit), weight
+
+  return MixingPolicy(sample, beta / (alpha + beta))
+
+
+def dat(
+  alpha: chex.Numeric,
+  beta: chex.Numeric,
+  *,
+  per_example: bool = True,
+  stratified: bool = False,
+) -> MixingPolicy:
+  """Directional adversarial training: lam ~ Beta(alpha, beta), the label kept.
+
+  "MixUp as Directional Adversarial Training", 2020, section 3: the input moves
+  towards its partner, the label does not.
+
+  Args:
+    alpha: concentration of the kept example, > 0; may be traced.
+    beta: concentration of the partner, > 0; may be traced.
+    per_example: False draws a single lam for the whole shape.
+    stratified: one draw per equal-probability bucket.
+
+  Returns:
+    The policy, with weight = 1 and mean_shift = beta / (alpha + beta).
+
+  Raises:
+    ValueError: as `mixup`.
+  """
+  alpha = checks.concentration("alpha", alpha)
+  beta = checks.concentration("beta", beta)
+  logit = _logit_sampler(alpha, beta, per_example, stratified)
+
+  def sample(key, shape):
+    lam = jax.nn.sigmoid(logit(key, shape))
+    return lam, jnp.ones_like(lam)
+
+  return MixingPolicy(sample, beta / (alpha + beta))
+
+
+def weighted(
+  alpha: chex.Numeric,
+  beta: chex.Numeric,
+  weight_fn: Callable[[chex.Array], chex.Array],
+  *,
+  per_example: bool = True,
+  stratified: bool = False,
+) -> MixingPolicy:
+  """Untied MixUp with any weighting function: weight = weight_fn(lam).
+
+  The general scheme of "MixUp as Directional Adversarial Training", 2020,
+  section 3.2. mean_shift = E[gamma(lam) (1 - lam) + (1 - gamma(lam)) lam], by
+  32-point Gauss-Jacobi quadrature: exact for polynomial gamma, approximate
+  where gamma jumps.
+
+  Args:
+    alpha: concentration of lam, > 0; may be traced.
+    beta: concentration of 1 - lam, > 0; may be traced.
+    weight_fn: gamma, an elementwise function from [0, 1] to [0, 1] of float32
+    arrays.
+    per_example: False draws a single lam for the whole shape.
+    stratified: one draw per equal-probability bucket.
+
+  Returns:
+    The policy.
+
+  Raises:
+    ValueError: as `mixup`, or if `weight_fn` changes the shape of its argument.
+  """
+  alpha = checks.concentration("alpha", alpha)
+  beta = checks.concentration("beta", beta)
+  logit = _logit_sampler(alpha, beta, per_example, stratified)
+
+  def gamma(lam):
+    weight = jnp.asarray(weight_fn(lam), jnp.float32)
+    if weight.shape != lam.shape:
+      raise ValueError(
+        "weight_fn must map an array to one of the same shape, got "
+        f"{lam.shape} -> {weight.shape}."
+      )
+    return weight
+
+  def sample(key, shape):
+    lam = jax.nn.sigmoid(logit(key, shape))
+    return lam, gamma(lam)
+
+  lam, prob = beta_law.nodes(alpha, beta)
+  lam, prob = jnp.asarray(lam, jnp.float32), jnp.asarray(prob, jnp.float32)
+  kept = gamma(lam)
+  shift = jnp.sum(prob * (kept * (1.0 - lam) + (1.0 - kept) * lam))
+  return MixingPolicy(sample, shift)
+
+
+def erm(mean_shift: chex.Numeric = 0.0) -> MixingPolicy:
+  """Empirical risk minimisation: lam = weight = 1, nothing is mixed.
+
+  Args:
+    mean_shift: the factor that scales MixupE's penalty. MixupE's table 7 adds
+      the penalty to ERM; that row takes `mixup(alpha).mean_shift`.
+
+  Returns:
+    The policy.
+  """
+
+  def sample(key, shape):
+    del key
+    lam = jnp.ones(shape, jnp.float32)
+    return lam, lam
+
+  return MixingPolicy(sample, checks.scalar("mean_shift", mean_shift, low=0.0))
+
+
+def as_dat(policy: MixingPolicy) -> MixingPolicy:
+  """The DAT equivalent of any policy, as a sampler (the paper's map Du).
+
+  Draws (lam, gamma) and keeps (x, x', lam) with probability gamma, otherwise
+  swaps to (x', x, 1 - lam): the label then goes whole to the example kept. By
+  target-linearity the expected loss over symmetric pairs is the same (Lemma 5
+  of "MixUp as Directional Adversarial Training", 2020). The swap is carried out
+  on lam alone, which over symmetric pairs is the same law.
+
+  For `mixup(a, b)` the resulting law of lam is D~ = a/(a+b) Beta(a+1, b) +
+  b/(a+b) Beta(b+1, a), under which Lemma 3.1 of Zhang et al. (2021) and Theorem
+  1 of MixupE take expectations.
+
+  Args:
+    policy: any policy.
+
+  Returns:
+    A policy with weight 1 and the same mean_shift.
+  """
+
+  def sample(key, shape):
+    key_policy, key_keep = jax.random.split(key)
+    lam, weight = policy.sample(key_policy, shape)
+    keeps = jax.random.uniform(key_keep, shape, jnp.float32) < weight
+    return jnp.where(keeps, lam, 1.0 - lam), jnp.ones_like(lam)
+
+  return MixingPolicy(sample, policy.mean_shift)

@@ -1,0 +1,66 @@
+"""Packaging of jaxmix; the tools' settings are in pyproject.toml."""
+
+import pathlib
+import re
+
+from setuptools import find_packages, setup
+
+ROOT = pathlib.Path(__file__).parent
+VERSION = re.search(
+  r'__version__ = "(.+)"', (ROOT / "jaxmix/__init__.py").read_text()
+).group(1)
+
+TRAIN = [
+  "absl-py>=2.1",
+  "etils[epath]>=1.9",
+  # tensorflow-datasets 4.9.10 imports it without declaring it.
+  "importlib_resources>=6.0",
+  "matplotlib>=3.8",
+  "ml_collections>=1.0",
+  "orbax-checkpoint>=0.11",
+  "scikit-learn>=1.4",
+  "tensorboardX>=2.6.2",
+  "tensorflow>=2.17",
+  "tensorflow-datasets>=4.9.7",
+]
+COLAB = ["ipykernel>=6.29", "nbclient>=0.10", "nbformat>=5.10"]
+
+setup(
+  name="jaxmix",
+  version=VERSION,
+  description="Mixup, MixupE, untied MixUp and DAT as pure JAX functions",
+  long_description=(ROOT / "README.md").read_text(),
+  long_description_content_type="text/markdown",
+  license="Apache-2.0",
+  python_requires=">=3.11",
+  packages=find_packages(include=["jaxmix*", "experiments*"]),
+  install_requires=[
+    "chex>=0.1.88",
+    "flax>=0.10.4",
+    "jax>=0.9.2",
+    "numpy>=2.0",
+    "optax>=0.2.4",
+    "scipy>=1.13",
+  ],
+  extras_require={
+    "train": TRAIN,
+    "test": [
+      "hypothesis>=6.100",
+      "mypy>=1.11",
+      "pillow>=10.3",
+      "pytest>=8.2",
+      "ruff>=0.11",
+      *COLAB,
+    ],
+    # libtpu on a machine without a TPU needs JAX_PLATFORMS=cpu.
+    "tpu": ["jax[tpu]>=0.9.2"],
+    "bench": ["pillow>=10.3", "torch>=2.4"],
+    "colab": [*COLAB, "matplotlib>=3.8", "scikit-learn>=1.4"],
+  },
+  classifiers=[
+    "License :: OSI Approved :: Apache Software License",
+    "Programming Language :: Python :: 3.11",
+    "Programming Language :: Python :: 3.12",
+    "Topic :: Scientific/Engineering :: Artificial Intelligence",
+  ],
+)
