@@ -1,0 +1,1 @@
+"""The training jobs built on jaxmix."""

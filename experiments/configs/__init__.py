@@ -1,0 +1,1 @@
+"""One file, one experiment: `get_config(arg)` returns its ConfigDict."""

@@ -1,0 +1,86 @@
+"""The command line: python -m experiments.main --config=FILE --workdir=DIR.
+
+A config file may be given an argument after a colon, such as
+experiments/configs/digits.py:method=untied,seed=3; any key can be overridden by
+--config.KEY=VALUE. The same command again resumes.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from absl import app, flags, logging
+import jax
+from ml_collections import config_flags
+
+_CONFIG = config_flags.DEFINE_config_file(
+  "config",
+  "experiments/configs/digits.py",
+  "The experiment, with an optional argument after a colon.",
+)
+_WORKDIR = flags.DEFINE_string(
+  "workdir", None, "Where everything the run writes goes.", required=True
+)
+_COORDINATOR = flags.DEFINE_string(
+  "coordinator",
+  None,
+  "HOST:PORT of process 0, where JAX cannot detect it (TPU VMs, SLURM and MPI "
+  "are detected).",
+)
+_NUM_PROCESSES = flags.DEFINE_integer(
+  "num_processes", None, "Number of processes, with --coordinator."
+)
+_PROCESS_ID = flags.DEFINE_integer(
+  "process_id", None, "This process's number, with --coordinator."
+)
+
+
+def main(argv: list[str]) -> None:
+  """Runs the config, or every run of its sweep."""
+  if len(argv) > 1:
+    raise app.UsageError(f"Unexpected arguments: {argv[1:]}.")
+  logging.set_verbosity(logging.INFO)
+  # Orbax reports every step of every save.
+  logging.get_absl_logger().addFilter(
+    lambda record: "orbax" not in record.pathname
+  )
+  if _COORDINATOR.value is not None:
+    jax.distributed.initialize(
+      _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
+    )
+  from experiments import (
+    sweep,  # after jax.distributed: it makes arrays
+    train,
+  )
+
+  logging.info(
+    "%d %s device(s), process %d of %d.",
+    jax.device_count(),
+    jax.default_backend(),
+    jax.process_index(),
+    jax.process_count(),
+  )
+  config = _CONFIG.value
+  if config.sweep:
+    sweep.run(config, _WORKDIR.value)
+  else:
+    train.train_and_evaluate(config, _WORKDIR.value)
+
+
+def run() -> None:
+  """Parses the flags; a wrong config ends with its message, not a traceback."""
+  try:
+    app.run(main)
+  except (
+    ValueError,
+    TypeError,
+    FileNotFoundError,
+    FloatingPointError,
+  ) as error:
+    if "--debug" in sys.argv:
+      raise
+    sys.exit(f"{type(error).__name__}: {error}")
+
+
+if __name__ == "__main__":
+  run()

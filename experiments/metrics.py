@@ -1,0 +1,107 @@
+"""What a run writes: metrics.jsonl, TensorBoard events, progress."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+import json
+import os
+import pathlib
+import time
+from typing import Any
+
+from absl import logging
+import tensorboardX
+
+
+class MetricsWriter:
+  """Appends to DIR/metrics.jsonl and to TensorBoard events beside it.
+
+  One JSON object a line: "step", "split" ("train" or "eval"), then floats.
+  Every line is on disk when `write` returns.
+  """
+
+  def __init__(self, workdir: pathlib.Path, resume_step: int):
+    """Drops lines after `resume_step`, which the resumed run writes again."""
+    self._path = workdir / "metrics.jsonl"
+    kept = [row for row in read(self._path) if row["step"] <= resume_step]
+    draft = self._path.with_suffix(".tmp")
+    draft.write_text("".join(json.dumps(row) + "\n" for row in kept))
+    os.replace(draft, self._path)
+    self._file = self._path.open("a")
+    self._events = tensorboardX.SummaryWriter(
+      str(workdir), purge_step=resume_step + 1
+    )
+
+  def write(self, step: int, split: str, values: Mapping[str, float]) -> None:
+    """Writes one line and its events."""
+    row = {"step": step, "split": split, **values}
+    self._file.write(json.dumps(row) + "\n")
+    self._file.flush()
+    os.fsync(self._file.fileno())
+    for name, value in values.items():
+      self._events.add_scalar(f"{split}/{name}", value, step)
+
+  def close(self) -> None:
+    """Flushes the events."""
+    self._file.close()
+    self._events.close()
+
+
+def read(path: pathlib.Path) -> list[dict[str, Any]]:
+  """Returns a metrics.jsonl's rows, less a line that a kill cut short."""
+  rows = []
+  if path.exists():
+    for line in path.read_text().splitlines():
+      try:
+        rows.append(json.loads(line))
+      except json.JSONDecodeError:
+        continue
+  return rows
+
+
+class Progress:
+  """Speed and time left, the time of evaluations and checkpoints set apart."""
+
+  def __init__(self, step: int, total_steps: int, batch_size: int):
+    """Starts the clock at `step`."""
+    self._total = total_steps
+    self._batch_size = batch_size
+    self._first = step
+    self._step = step
+    self._begun = self._mark = time.monotonic()
+    self._aside = 0.0
+
+  def set_aside(self, seconds: float) -> None:
+    """Leaves `seconds` out of the next interval's speed."""
+    self._aside += seconds
+
+  def images_per_second(self, step: int) -> float:
+    """Returns the training speed since the last call."""
+    now = time.monotonic()
+    seconds = max(now - self._mark - self._aside, 1e-9)
+    speed = (step - self._step) * self._batch_size / seconds
+    self._mark, self._step, self._aside = now, step, 0.0
+    return speed
+
+  def report(self, step: int, values: Mapping[str, float]) -> None:
+    """Logs a line with what is left to do."""
+    done = max(step - self._first, 1)
+    seconds = time.monotonic() - self._begun
+    logging.info(
+      "step %d/%d  loss %.4f  accuracy %.4f  %.0f images/s  ETA %s",
+      step,
+      self._total,
+      values["loss"],
+      values["accuracy"],
+      values["images_per_second"],
+      duration(seconds / done * (self._total - step)),
+    )
+
+
+def duration(seconds: float) -> str:
+  """Formats seconds as h:mm:ss or m:ss."""
+  minutes, seconds = divmod(round(seconds), 60)
+  hours, minutes = divmod(minutes, 60)
+  if hours:
+    return f"{hours}:{minutes:02d}:{seconds:02d}"
+  return f"{minutes}:{seconds:02d}"

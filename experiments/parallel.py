@@ -1,0 +1,158 @@
+"""The per-replica steps mapped over all devices, by pmap or shard_map.
+
+Both give the same numbers: each is the same step under the same axis name.
+State is one replicated tree (no leading device axis), so a checkpoint does not
+depend on the mapping, nor on the number of devices.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import jax
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+import numpy as np
+
+from experiments.inputs.dataset import Batch
+from experiments.state import TrainState
+from experiments.steps import AXIS, Steps
+
+
+class Mapped(NamedTuple):
+  """Steps over all devices.
+
+  Attributes:
+    init: key -> replicated TrainState.
+    train: (state, batches, key) -> (state, metrics stacked over the batches);
+      donates the state.
+    evaluate: (state, batch) -> sums.
+    place: one or more host batches -> what `train` takes, on the devices.
+    place_one: a host batch -> what `evaluate` takes.
+  """
+
+  init: Callable[[jax.Array], TrainState]
+  train: Callable[[TrainState, Any, jax.Array], tuple[TrainState, Any]]
+  evaluate: Callable[[TrainState, Any], Any]
+  place: Callable[[Sequence[Batch]], Any]
+  place_one: Callable[[Batch], Any]
+
+
+def check_batch_size(
+  batch_size: int, replicas: int, name: str = "batch_size"
+) -> None:
+  """Raises ValueError, naming sizes that work, unless replicas divide it."""
+  if batch_size % replicas:
+    below = batch_size // replicas * replicas
+    sizes = [str(size) for size in (below, below + replicas) if size]
+    raise ValueError(
+      f"{name}={batch_size} cannot be divided among {replicas} replicas; the "
+      f"nearest sizes that work: {', '.join(sizes)}."
+    )
+
+
+def create(kind: str, steps: Steps) -> Mapped:
+  """Maps `steps` over all devices.
+
+  Args:
+    kind: "pmap" or "shard_map".
+    steps: per replica.
+
+  Returns:
+    The mapped steps.
+  """
+  # Under pmap every process handles its own devices' arrays, under shard_map
+  # the global ones; with one process they are the same.
+  devices = jax.local_devices() if kind == "pmap" else jax.devices()
+  mesh = Mesh(np.array(devices), (AXIS,))
+  replicated = NamedSharding(mesh, P())
+  divided = NamedSharding(mesh, P(AXIS))
+  wrap = _pmap if kind == "pmap" else _shard_map(mesh)
+
+  def train(state, batches, key):
+    length = jax.tree.leaves(batches)[0].shape[0]
+    if length == 1:
+      # Without a scan: on CPUs one makes convolutions several times slower.
+      batch = jax.tree.map(lambda x: x[0], batches)
+      state, metrics = steps.train(state, batch, key)
+      return state, jax.tree.map(lambda x: x[None], metrics)
+    return jax.lax.scan(
+      lambda carry, batch: steps.train(carry, batch, key), state, batches
+    )
+
+  def place(host):
+    return jax.make_array_from_process_local_data(
+      divided, _per_replica(host, jax.local_device_count())
+    )
+
+  def place_many(batches):
+    host = jax.tree.map(lambda *rows: np.stack(rows), *batches)
+    return jax.tree.map(place, host)
+
+  def place_one(batch):
+    return jax.tree.map(lambda x: place(x[None]), batch)
+
+  def evaluate(state, batches):
+    return steps.evaluate(state, jax.tree.map(lambda x: x[0], batches))
+
+  return Mapped(
+    init=jax.jit(steps.init, out_shardings=replicated),
+    train=_settled(wrap(train, (None, 0, None), (None, None), (0,))),
+    evaluate=_settled(wrap(evaluate, (None, 0), None, ())),
+    place=place_many,
+    place_one=place_one,
+  )
+
+
+def _per_replica(host: np.ndarray, replicas: int) -> np.ndarray:
+  """[steps, batch, ...] to [replicas, steps, batch / replicas, ...]."""
+  steps, size = host.shape[:2]
+  parts = host.reshape(steps, replicas, size // replicas, *host.shape[2:])
+  return np.ascontiguousarray(np.moveaxis(parts, 1, 0))
+
+
+def _pmap(fun, in_axes, out_axes, donate):
+  return jax.pmap(
+    fun,
+    axis_name=AXIS,
+    in_axes=in_axes,
+    out_axes=out_axes,
+    donate_argnums=donate,
+  )
+
+
+def _shard_map(mesh):
+  def wrap(fun, in_axes, out_axes, donate):
+    def per_device(*args):
+      args = [
+        arg if axis is None else jax.tree.map(lambda x: x[0], arg)
+        for arg, axis in zip(args, in_axes, strict=True)
+      ]
+      return fun(*args)
+
+    specs = tuple(P() if axis is None else P(AXIS) for axis in in_axes)
+    # check_vma=False is pmap's meaning of a gradient: each replica's own.
+    mapped = jax.shard_map(
+      per_device,
+      mesh=mesh,
+      in_specs=specs,
+      out_specs=jax.tree.map(
+        lambda _: P(), out_axes, is_leaf=lambda x: x is None
+      ),
+      check_vma=False,
+    )
+    return jax.jit(mapped, donate_argnums=donate)
+
+  return wrap
+
+
+def _settled(fun):
+  """On several CPU devices, waits for each call.
+
+  They share one pool of threads: programs in flight together can hold all of it
+  while each waits in a collective for the other's replicas.
+  """
+  if jax.default_backend() != "cpu" or jax.device_count() == 1:
+    return fun
+  return lambda *args: jax.block_until_ready(fun(*args))

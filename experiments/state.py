@@ -1,0 +1,125 @@
+"""TrainState with its Polyak average, and its checkpoints (Orbax)."""
+
+from __future__ import annotations
+
+import pathlib
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import orbax.checkpoint as ocp
+
+
+@flax.struct.dataclass
+class TrainState:
+  """Everything that a step reads and writes.
+
+  Attributes:
+    step: int32, the number of steps taken.
+    params: the live parameters, float32.
+    batch_stats: the live running averages of batch norm; {} without batch norm.
+    opt_state: the optimiser's.
+    polyak: the Polyak average of (params, batch_stats).
+  """
+
+  step: jax.Array
+  params: Any
+  batch_stats: Any
+  opt_state: Any
+  polyak: tuple[Any, Any]
+
+  @classmethod
+  def create(
+    cls,
+    *,
+    params: Any,
+    batch_stats: Any,
+    optimizer: optax.GradientTransformation,
+  ) -> TrainState:
+    """Returns the state before the first step, its average the weights."""
+    # A copy: the same buffer in two places could not be donated.
+    average = jax.tree.map(jnp.copy, (params, batch_stats))
+    return cls(
+      step=jnp.zeros((), jnp.int32),
+      params=params,
+      batch_stats=batch_stats,
+      opt_state=optimizer.init(params),
+      polyak=average,
+    )
+
+
+def polyak_update(
+  average: Any, values: Any, step: jax.Array, rate: float
+) -> Any:
+  """Moves the Polyak average: average + (1 - r) (values - average).
+
+  r = min(rate, (1 + step) / (10 + step)): the rate is reached after about 10 /
+  (1 - rate) steps, so that short runs are not averages of their initialisation.
+  Over the recipes' 100,000 steps at 0.999 the ramp is gone after the first
+  9,000.
+
+  Args:
+    average: pytree of floats.
+    values: pytree like it.
+    step: number of steps taken before this one.
+    rate: in [0, 1).
+
+  Returns:
+    The new average.
+  """
+  count = step.astype(jnp.float32)
+  moving = jnp.minimum(rate, (1.0 + count) / (10.0 + count))
+  return optax.incremental_update(values, average, 1.0 - moving)
+
+
+class Checkpoints:
+  """The last few checkpoints of a run, written in the background.
+
+  A checkpoint is complete or absent, whenever the process dies.
+  """
+
+  def __init__(self, folder: pathlib.Path, keep: int):
+    """Opens (or makes) `folder`; the newest `keep` checkpoints stay there."""
+    self._manager = ocp.CheckpointManager(
+      folder.absolute(),
+      options=ocp.CheckpointManagerOptions(max_to_keep=keep, create=True),
+    )
+
+  def latest_step(self) -> int | None:
+    """Returns the newest complete checkpoint's step, or None."""
+    return self._manager.latest_step()
+
+  def restore(self, like: TrainState) -> TrainState:
+    """Returns the newest checkpoint, placed as `like` is.
+
+    Raises:
+      ValueError: if it does not fit the state, naming the folder.
+    """
+    abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+    step = self._manager.latest_step()
+    try:
+      return self._manager.restore(
+        step, args=ocp.args.StandardRestore(abstract)
+      )
+    except (KeyError, ValueError) as error:
+      raise ValueError(
+        f"Checkpoint {step} in {self._manager.directory} does not fit this "
+        "config's model or optimiser; resume with the config that wrote it, or "
+        "start in another workdir."
+      ) from error
+
+  def save(self, state: TrainState, step: int) -> None:
+    """Starts writing a checkpoint and returns when the state may be donated."""
+    if jax.default_backend() == "cpu":
+      # On a CPU the host copy would alias the buffers that the next step
+      # reuses.
+      state = jax.tree.map(lambda x: np.array(x, copy=True), state)
+    self._manager.save(step, args=ocp.args.StandardSave(state))
+
+  def close(self) -> None:
+    """Waits for what is being written."""
+    self._manager.wait_until_finished()
+    self._manager.close()

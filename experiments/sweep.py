@@ -1,0 +1,68 @@
+"""Several runs in one process: compiled steps are shared over seeds."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import time
+
+from absl import logging
+from ml_collections import ConfigDict
+
+from experiments import metrics, train
+
+
+def run(config: ConfigDict, workdir: str | pathlib.Path) -> None:
+  """Runs every entry of config.sweep with every seed, then reports on them.
+
+  Run `name` with seed s goes to workdir/name/seed_s. The same call again skips
+  what is finished and resumes what is not.
+
+  Args:
+    config: with `sweep` (name -> overrides) and `sweep_seeds`.
+    workdir: the folder of all runs, of table.md and of the plots.
+  """
+  from experiments import report  # matplotlib, only where it draws
+
+  workdir = pathlib.Path(workdir)
+  level = logging.get_verbosity()
+  jobs = list(runs(config))
+  begun = time.monotonic()
+  folders = []
+  for i, (name, seed, own) in enumerate(jobs):
+    folder = workdir / slug(name) / f"seed_{seed}"
+    folders.append(folder)
+    logging.set_verbosity(logging.WARNING)
+    try:
+      result = train.train_and_evaluate(own, folder)
+    finally:
+      logging.set_verbosity(level)
+    seconds = time.monotonic() - begun
+    logging.info(
+      "[%d/%d] %s, seed %d: test error %.2f %%  (%s, ETA %s)",
+      i + 1,
+      len(jobs),
+      name,
+      seed,
+      100.0 * (1.0 - result["polyak_accuracy"]),
+      metrics.duration(seconds),
+      metrics.duration(seconds / (i + 1) * (len(jobs) - i - 1)),
+    )
+  print(report.write([workdir], workdir))
+
+
+def runs(config: ConfigDict):
+  """Yields (name, seed, config of that run), seeds innermost."""
+  for name, overrides in config.sweep.items():
+    for seed in config.sweep_seeds:
+      own = config.copy_and_resolve_references()
+      own.sweep = ConfigDict()
+      own.sweep_seeds = (seed,)
+      own.seed = seed
+      own.update(overrides)
+      yield name, seed, own
+
+
+def slug(name: str) -> str:
+  """A folder name for a run's name."""
+  return re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")

@@ -1,0 +1,248 @@
+"""train_and_evaluate(config, workdir): the one loop."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+import itertools
+import json
+import math
+import pathlib
+import time
+from typing import Any
+
+from absl import logging
+import jax
+from ml_collections import ConfigDict
+import numpy as np
+
+from experiments import inputs, metrics, parallel, steps
+from experiments.configs import common
+from experiments.inputs.dataset import Batch, Dataset
+from experiments.state import Checkpoints, TrainState
+
+# Dispatches in flight: enough to hide the host, few enough to bound the batches
+# that wait in device memory.
+_AHEAD = 3
+# What may change between a run and its continuation.
+_FREE_KEYS = frozenset(
+  {
+    "checkpoint_every",
+    "data_dir",
+    "keep_checkpoints",
+    "log_every",
+    "parallel",
+    "shuffle_buffer",
+    "steps_per_dispatch",
+    "sweep",
+    "sweep_seeds",
+  }
+)
+_PROGRAMS: dict[str, parallel.Mapped] = {}
+
+
+class NonFiniteLossError(FloatingPointError):
+  """The loss or its gradient stopped being finite."""
+
+
+def train_and_evaluate(
+  config: ConfigDict, workdir: str | pathlib.Path
+) -> dict[str, float]:
+  """Trains as the config says, or goes on where a run in `workdir` stopped.
+
+  Args:
+    config: see `experiments.configs.common`; resolved here.
+    workdir: folder for config.json, metrics.jsonl, TensorBoard events and
+      checkpoints; made if missing.
+
+  Returns:
+    The last evaluation, as in metrics.jsonl.
+
+  Raises:
+    ValueError: if the config is wrong, or the workdir holds a run of another
+    one.
+    NonFiniteLossError: naming the first step whose loss or gradient is not
+      finite; checkpoints up to then stay.
+  """
+  config = common.resolve(config)
+  workdir = pathlib.Path(workdir)
+  replicas = jax.device_count()
+  parallel.check_batch_size(config.batch_size, replicas)
+  config.eval_batch_size = (
+    math.ceil(config.eval_batch_size / replicas) * replicas
+  )
+  _write_config(config, workdir)
+
+  dataset = inputs.create(config)
+  programs = _programs(config, dataset)
+  key_init, key_steps = jax.random.split(jax.random.key(config.seed))
+  checkpoints = Checkpoints(workdir / "checkpoints", config.keep_checkpoints)
+  state = programs.init(key_init)
+  step = checkpoints.latest_step() or 0
+  if step:
+    state = checkpoints.restore(state)
+    logging.info("Resuming at step %d of %d.", step, config.total_steps)
+  writer = metrics.MetricsWriter(workdir, step)
+  try:
+    _run(config, dataset, programs, state, step, key_steps, checkpoints, writer)
+  finally:
+    checkpoints.close()
+    writer.close()
+  rows = metrics.read(workdir / "metrics.jsonl")
+  return [row for row in rows if row["split"] == "eval"][-1]
+
+
+def _run(
+  config: ConfigDict,
+  dataset: Dataset,
+  programs: parallel.Mapped,
+  state: TrainState,
+  step: int,
+  key: jax.Array,
+  checkpoints: Checkpoints,
+  writer: metrics.MetricsWriter,
+) -> None:
+  """Steps from `step` to the end, logging, evaluating and saving on the way."""
+  batches = _placed(_train_batches(config, dataset, step), programs, config)
+  progress = metrics.Progress(step, config.total_steps, config.batch_size)
+  pending: list[Any] = []
+  flying: deque[Any] = deque()
+  averaged: list[dict[str, np.ndarray]] = []
+  while step < config.total_steps:
+    state, measured = programs.train(state, next(batches), key)
+    step += config.steps_per_dispatch
+    pending.append(measured)
+    flying.append(measured["loss"])
+    if len(flying) > _AHEAD:
+      jax.block_until_ready(flying.popleft())
+
+    last = step == config.total_steps
+    due = {
+      name: last or step % config[f"{name}_every"] == 0
+      for name in ("log", "eval", "checkpoint")
+    }
+    if any(due.values()):
+      averaged += _finite(pending, step)
+      pending = []
+    if due["log"]:
+      values = _mean(averaged)
+      averaged = []
+      values["images_per_second"] = progress.images_per_second(step)
+      writer.write(step, "train", values)
+      progress.report(step, values)
+    begun = time.monotonic()
+    # The evaluation is on disk before the checkpoint that makes it
+    # unrepeatable.
+    if due["eval"]:
+      values = evaluate(programs, state, dataset)
+      writer.write(step, "eval", values)
+      logging.info(
+        "step %d  eval accuracy %.4f  loss %.4f  (Polyak %.4f  %.4f)",
+        step,
+        values["accuracy"],
+        values["loss"],
+        values["polyak_accuracy"],
+        values["polyak_loss"],
+      )
+    if due["checkpoint"]:
+      checkpoints.save(state, step)
+    progress.set_aside(time.monotonic() - begun)
+
+
+def evaluate(
+  programs: parallel.Mapped, state: TrainState, dataset: Dataset
+) -> dict[str, float]:
+  """Returns the means over every evaluation example, each counted once."""
+  sums: dict[str, Any] = {}
+  for batch in dataset.evaluate():
+    part = jax.device_get(programs.evaluate(state, programs.place_one(batch)))
+    part = jax.tree.map(lambda x: np.asarray(x, np.float64), part)
+    sums = jax.tree.map(np.add, sums, part) if sums else part
+  return steps.summarize(sums)
+
+
+def _programs(config: ConfigDict, dataset: Dataset) -> parallel.Mapped:
+  """The compiled steps, shared by runs that differ in nothing compiled."""
+  described = json.loads(config.to_json_best_effort())
+  for name in ("seed", "dataset", *(_FREE_KEYS - {"parallel"})):
+    described.pop(name)
+  described["shapes"] = [dataset.image_shape, dataset.num_classes]
+  described["scale"] = [
+    np.asarray(x).tolist() for x in (dataset.mean, dataset.std)
+  ]
+  name = json.dumps(described, sort_keys=True)
+  if name not in _PROGRAMS:
+    _PROGRAMS[name] = parallel.create(
+      config.parallel, steps.create(config, dataset)
+    )
+  return _PROGRAMS[name]
+
+
+def _train_batches(
+  config: ConfigDict, dataset: Dataset, start_step: int
+) -> Iterator[Batch]:
+  """This process's batches from a step on, with drawn partners if asked."""
+  batches = dataset.train(start_step=start_step)
+  if config.pairing != "between":
+    yield from batches
+  for batch, second in zip(
+    batches, dataset.train(start_step=start_step, stream=1), strict=False
+  ):
+    yield batch | {f"partner_{name}": value for name, value in second.items()}
+
+
+def _placed(
+  batches: Iterator[Batch], programs: parallel.Mapped, config: ConfigDict
+) -> Iterator[Any]:
+  """Groups batches a dispatch, and starts each transfer one dispatch early."""
+  ready: deque[Any] = deque()
+  size = config.steps_per_dispatch
+  while group := list(itertools.islice(batches, size)):
+    ready.append(programs.place(group))
+    if len(ready) > 1:
+      yield ready.popleft()
+
+
+def _finite(pending: list[Any], step: int) -> list[dict[str, np.ndarray]]:
+  """Fetches the pending metrics, [steps] each; raises on the first bad step."""
+  fetched = jax.device_get(pending)
+  rows = [
+    {name: values[i] for name, values in chunk.items()}
+    for chunk in fetched
+    for i in range(len(chunk["loss"]))
+  ]
+  for i, row in enumerate(rows):
+    for name in ("loss", "gradient_norm"):
+      if not np.isfinite(row[name]):
+        bad = step - len(rows) + i + 1
+        raise NonFiniteLossError(
+          f"{name} is {row[name]} at step {bad}; earlier checkpoints are kept. "
+          "A smaller learning_rate, a longer warm-up or grad_clip usually "
+          "helps."
+        )
+  return rows
+
+
+def _mean(rows: list[dict[str, np.ndarray]]) -> dict[str, float]:
+  return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+
+
+def _write_config(config: ConfigDict, workdir: pathlib.Path) -> None:
+  """Writes config.json, or checks that it says the same."""
+  path = workdir / "config.json"
+  described = json.loads(config.to_json_best_effort())
+  if path.exists():
+    before = json.loads(path.read_text())
+    differing = [
+      f"{name}: {before.get(name)!r} there, {described.get(name)!r} now"
+      for name in sorted(before.keys() | described.keys())
+      if name not in _FREE_KEYS and before.get(name) != described.get(name)
+    ]
+    if differing:
+      raise ValueError(
+        f"workdir {workdir} holds a run of another config ("
+        + "; ".join(differing)
+        + "); choose another workdir, or remove this one."
+      )
+  workdir.mkdir(parents=True, exist_ok=True)
+  path.write_text(json.dumps(described, indent=2) + "\n")

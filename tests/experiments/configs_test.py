@@ -1,0 +1,162 @@
+"""Configs: arguments, resolution, errors, and the recipes' published values."""
+
+import importlib
+import pathlib
+import re
+
+from ml_collections import ConfigDict
+import pytest
+
+from experiments.configs import common
+
+ROOT = pathlib.Path(__file__).parents[2]
+NAMES = [
+  "digits",
+  "imagenet_resnet50",
+  "imagenet_vit_b16",
+  "imagenet_coatnet0",
+]
+
+
+def get(name, arg=None):
+  return importlib.import_module(f"experiments.configs.{name}").get_config(arg)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_config_has_the_shared_keys_and_resolves(name):
+  config = get(name)
+  assert set(config) == set(common.base())
+  resolved = common.resolve(config)
+  assert None not in (resolved.alpha, resolved.beta, resolved.eta)
+  assert config.eta is None  # resolve works on a copy
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("method", common.METHODS)
+def test_every_method_resolves_on_every_config(name, method):
+  config = common.resolve(get(name, f"method={method}"))
+  recipe = config.recipe[method]
+  assert (config.alpha, config.beta) == (recipe.alpha, recipe.beta)
+  assert (config.eta > 0) == (method == "mixupe")
+  assert common.is_enhanced(config) == (method == "mixupe")
+
+
+def test_the_recipes_are_the_papers():
+  resnet = common.resolve(get("imagenet_resnet50"))
+  vit = common.resolve(get("imagenet_vit_b16"))
+  coatnet = common.resolve(get("imagenet_coatnet0"))
+  for config in (resnet, vit, coatnet):
+    assert (config.batch_size, config.total_steps) == (4096, 100_000)
+    assert (config.image_size, config.polyak_rate) == (224, 0.999)
+    assert config.final_learning_rate_ratio == 1e-3
+    assert config.dtype == "bfloat16"
+  assert (resnet.optimizer, resnet.momentum) == ("sgd", 0.9)
+  assert (resnet.learning_rate, resnet.weight_decay) == (1.6, 1e-4)
+  assert (resnet.alpha, resnet.eta) == (0.2, 1e-3)
+  for config, decay in ((vit, 0.3), (coatnet, 0.05)):
+    assert (config.optimizer, config.b1, config.b2) == ("adamw", 0.9, 0.99)
+    assert (config.learning_rate, config.weight_decay) == (1e-3, decay)
+    assert (config.alpha, config.eta, config.grad_clip) == (0.4, 5e-4, 1.0)
+
+
+def test_arguments_are_variants_and_typed_keys():
+  config = get(
+    "imagenet_resnet50",
+    "smoke,method=untied,seed=7,eta=1,model_options.width=4,dtype=bfloat16",
+  )
+  assert config.model == "resnet50_tiny"
+  assert (config.method, config.seed, config.dtype) == (
+    "untied",
+    7,
+    "bfloat16",
+  )
+  assert config.eta == 1.0 and isinstance(config.eta, float)
+  assert config.model_options.width == 4
+
+
+def test_eta_zero_for_mixupe_is_a_control_that_keeps_its_pass():
+  config = common.resolve(get("digits", "method=mixupe,eta=0"))
+  assert config.eta == 0.0 and common.is_enhanced(config)
+
+
+def test_a_given_eta_enhances_any_method():
+  config = common.resolve(get("digits", "method=untied,eta=0.5"))
+  assert config.eta == 0.5 and common.is_enhanced(config)
+
+
+def test_an_alpha_alone_is_symmetric_where_lam_is_tied():
+  assert common.resolve(get("digits", "method=mixup,alpha=0.3")).beta == 0.3
+  untied = common.resolve(get("digits", "method=untied,alpha=2.0"))
+  assert (untied.alpha, untied.beta) == (2.0, 0.8)
+
+
+@pytest.mark.parametrize(
+  ("arg", "message"),
+  [
+    ("lern_rate=1", r"Unknown config key 'lern_rate'; known keys: alpha, .*"),
+    ("model.width=1", r"Unknown config key 'model.width'"),
+    ("huge", r"Unknown variant 'huge'; known variants: compare, smoke"),
+    ("seed=three", r"seed must be a int, got 'three'"),
+  ],
+)
+def test_bad_arguments_are_named(arg, message):
+  with pytest.raises(ValueError, match=message):
+    get("digits", arg)
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    ({"method": "mixpu"}, "method must be one of erm, mixup, mixupe.*'mixpu'"),
+    ({"parallel": "xmap"}, "parallel must be one of pmap, shard_map"),
+    ({"pairing": "next"}, "pairing must be one of permutation"),
+    ({"penalty": "both"}, "penalty must be one of"),
+    ({"penalty_at": "random"}, "penalty_at must be one of"),
+    ({"penalty_form": "signed"}, "penalty_form must be one of"),
+    ({"clean_pass": "twice"}, "clean_pass must be one of"),
+    ({"optimizer": "lion"}, "optimizer must be one of sgd, adamw"),
+    ({"dtype": "float16"}, "dtype must be one of"),
+    ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+    ({"polyak_rate": 1.0}, r"polyak_rate must lie in \[0, 1\), got 1.0"),
+    ({"steps_per_dispatch": 7}, "log_every=20 must be a multiple of"),
+    (
+      {"method": "cutmix", "stratified": True},
+      "stratified does not apply to method='cutmix'",
+    ),
+  ],
+)
+def test_bad_values_are_named(changes, message):
+  config = get("digits")
+  config.update(changes)
+  with pytest.raises(ValueError, match=message):
+    common.resolve(config)
+
+
+def test_every_key_is_read_somewhere():
+  source = "".join(
+    path.read_text()
+    for path in (ROOT / "experiments").rglob("*.py")
+    if "configs" not in path.parts or path.name == "common.py"
+  )
+  source = source[: source.index("def base()")] + source[
+    source.index("def recipe(") :
+  ]
+  unread = [
+    key
+    for key in common.base()
+    if not re.search(rf"config\.{key}\b|[\"']{key}[\"']", source)
+  ]
+  assert unread == []
+
+
+def test_docstrings_give_the_launch_command():
+  for name in NAMES:
+    doc = importlib.import_module(f"experiments.configs.{name}").__doc__
+    assert f"--config=experiments/configs/{name}.py" in doc
+
+
+def test_recipes_are_config_dicts_with_one_entry_a_method():
+  recipe = common.recipe(mixup_alpha=0.5, eta=0.1)
+  assert isinstance(recipe, ConfigDict)
+  assert set(recipe) == set(common.METHODS)
+  assert (recipe.untied.alpha, recipe.untied.beta) == (1.5, 0.5)
