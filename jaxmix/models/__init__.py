@@ -1,0 +1,9 @@
+"""Networks as flax.linen modules, all called (x, train=False, parts=None)."""
+
+from jaxmix.models.coatnet import CoAtNet as CoAtNet
+from jaxmix.models.mlp import MLP as MLP
+from jaxmix.models.norm import BatchNorm as BatchNorm
+from jaxmix.models.registry import create as create
+from jaxmix.models.registry import names as names
+from jaxmix.models.resnet import ResNet as ResNet
+from jaxmix.models.vit import VisionTransformer as VisionTransformer

@@ -1,0 +1,81 @@
+"""What the models share: how images come in and how logits go out."""
+
+from collections.abc import Sequence
+from typing import Any, TypeVar
+
+import chex
+from flax import linen as nn
+import jax.numpy as jnp
+
+from jaxmix.models.norm import part_sizes
+
+REMAT = ("none", "blocks")
+
+_Module = TypeVar("_Module", bound=type[nn.Module])
+
+
+def as_images(images: chex.Array, dtype: Any) -> chex.Array:
+  """Checks a model's input and casts it to the compute dtype.
+
+  Args:
+    images: [B, H, W, C] floats.
+    dtype: the compute dtype.
+
+  Returns:
+    The images in `dtype`.
+
+  Raises:
+    TypeError: if the images are not floats.
+    ValueError: if they do not have four axes.
+  """
+  if images.ndim != 4:
+    raise ValueError(f"images must be [B, H, W, C], got shape {images.shape}.")
+  if not jnp.issubdtype(images.dtype, jnp.floating):
+    raise TypeError(
+      f"images must be floats, got {images.dtype}: normalise them first."
+    )
+  return images.astype(dtype)
+
+
+def static_parts(
+  parts: Sequence[int] | None, batch_size: int
+) -> tuple[int, ...] | None:
+  """Checks `parts` once per model; as a tuple it can key a remat cache.
+
+  Args:
+    parts: see `jaxmix.models.norm.BatchNorm`.
+    batch_size: number of examples.
+
+  Returns:
+    None for None, else a tuple of ints.
+
+  Raises:
+    TypeError, ValueError: as `jaxmix.models.norm.part_sizes`.
+  """
+  return None if parts is None else part_sizes(parts, batch_size)
+
+
+def pool(x: chex.Array) -> chex.Array:
+  """Global average: [B, H, W, C] of any float dtype to float32 [B, C]."""
+  return jnp.mean(x, axis=(1, 2), dtype=jnp.float32)
+
+
+def remat_block(block: _Module, remat: str) -> _Module:
+  """Wraps a block called as block(x, train, parts), by position.
+
+  Args:
+    block: linen module class.
+    remat: "none", or "blocks" to keep only each block's input for the backward
+      pass and compute the block again there. Batch norm's collectives run again
+      too. Name the instances: the wrapper changes the class's automatic names.
+
+  Returns:
+    The class, wrapped or not.
+
+  Raises:
+    ValueError: if `remat` is neither.
+  """
+  if remat not in REMAT:
+    raise ValueError(f"remat must be one of {REMAT}, got {remat!r}.")
+  # Counted with self as 0, train and parts are arguments 2 and 3.
+  return block if remat == "none" else nn.remat(block, static_argnums=(2, 3))

@@ -1,0 +1,71 @@
+"""A multilayer perceptron, for tabular data and for tests."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import chex
+from flax import linen as nn
+import jax.numpy as jnp
+
+from jaxmix.models import interface
+
+
+class MLP(nn.Module):
+  """Dense layers with ReLU between them.
+
+  With use_bias=False the logits are positively homogeneous in the input,
+  f(c x) = c f(x) for c > 0, so that grad f(x) x = f(x): where MixupE's
+  approximate and exact penalties agree.
+
+  Attributes:
+    num_classes: K.
+    features: widths of the hidden layers.
+    use_bias: whether layers, the head included, add a bias.
+    dtype: compute dtype; parameters, head and logits are float32.
+    axis_name: ignored, there are no batch statistics.
+  """
+
+  num_classes: int
+  features: Sequence[int] = (128, 128)
+  use_bias: bool = True
+  dtype: Any = jnp.float32
+  axis_name: str | None = None
+
+  @nn.compact
+  def __call__(
+    self,
+    x: chex.Array,
+    train: bool = False,
+    parts: Sequence[int] | None = None,
+  ) -> chex.Array:
+    """Computes logits.
+
+    Args:
+      x: [B, ...] floats, flattened to [B, D].
+      train: ignored.
+      parts: checked and ignored, there are no batch statistics.
+
+    Returns:
+      [B, K] float32 logits.
+
+    Raises:
+      TypeError: if x is not floating point or `parts` is not static.
+      ValueError: if `parts` does not fit x.
+    """
+    del train
+    interface.static_parts(parts, x.shape[0])
+    if not jnp.issubdtype(x.dtype, jnp.floating):
+      raise TypeError(f"x must be floats, got {x.dtype}: normalise it first.")
+    x = x.reshape(x.shape[0], -1).astype(self.dtype)
+    # He et al. (2015), https://arxiv.org/abs/1502.01852, eq. (10), for ReLU.
+    for index, width in enumerate(self.features):
+      layer = nn.Dense(
+        width,
+        use_bias=self.use_bias,
+        kernel_init=nn.initializers.he_normal(),
+        dtype=self.dtype,
+        name=f"dense{index + 1}",
+      )
+      x = nn.relu(layer(x))
+    head = nn.Dense(self.num_classes, use_bias=self.use_bias, name="head")
+    return head(x.astype(jnp.float32))

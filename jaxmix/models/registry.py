@@ -1,0 +1,104 @@
+"""Models by name."""
+
+from collections.abc import Mapping
+import dataclasses
+from typing import Any, NamedTuple
+
+from flax import linen as nn
+import jax.numpy as jnp
+
+from jaxmix.models.coatnet import CoAtNet
+from jaxmix.models.mlp import MLP
+from jaxmix.models.resnet import ResNet
+from jaxmix.models.vit import VisionTransformer
+
+
+class _Entry(NamedTuple):
+  module: type[nn.Module]
+  options: Mapping[str, Any]
+
+
+def _cifar_resnet(n: int) -> _Entry:
+  """The network of 6n + 2 layers of He et al. (2016), section 4.2."""
+  options = {
+    "stage_sizes": (n, n, n),
+    "width": 16,
+    "block": "basic",
+    "stem": "small",
+  }
+  return _Entry(ResNet, options)
+
+
+# The tiny ones run the code of their siblings, block for block, at sizes whose
+# train step compiles in seconds on a CPU.
+_ENTRIES: Mapping[str, _Entry] = {
+  "resnet50": _Entry(ResNet, {}),
+  "resnet50_tiny": _Entry(ResNet, {"stage_sizes": (1, 1, 1, 1), "width": 8}),
+  "vit_b16": _Entry(VisionTransformer, {}),
+  "vit_b16_tiny": _Entry(
+    VisionTransformer,
+    {
+      "patch_size": 8,
+      "hidden_size": 32,
+      "depth": 2,
+      "num_heads": 2,
+      "mlp_dim": 64,
+    },
+  ),
+  "coatnet0": _Entry(CoAtNet, {}),
+  "coatnet0_tiny": _Entry(
+    CoAtNet,
+    {
+      "stage_sizes": (2, 1, 1, 1, 1),
+      "widths": (8, 8, 16, 32, 32),
+      "head_dim": 8,
+    },
+  ),
+  "resnet8": _cifar_resnet(1),
+  "resnet20": _cifar_resnet(3),
+  "mlp": _Entry(MLP, {}),
+}
+
+
+def names() -> tuple[str, ...]:
+  """Returns the names that `create` knows, sorted."""
+  return tuple(sorted(_ENTRIES))
+
+
+def create(name: str, num_classes: int, **options: Any) -> nn.Module:
+  """Creates a model.
+
+  Every model is called as (x, train=False, parts=None) and returns float32
+  logits [B, num_classes]; it draws from the rng collection "dropout" if it
+  drops anything, and has the collection "batch_stats" if it has batch norm.
+
+  Args:
+    name: one of `names()`.
+    num_classes: K.
+    **options: attributes of the model's class, in place of the named model's.
+      All classes take `dtype` (a name such as "bfloat16" will do) and
+      `axis_name`.
+
+  Returns:
+    A linen module.
+
+  Raises:
+    TypeError: if the model does not know an option.
+    ValueError: if the name is unknown or num_classes is not positive.
+  """
+  if name not in _ENTRIES:
+    raise ValueError(f"name must be one of {', '.join(names())}; got {name!r}.")
+  if num_classes < 1:
+    raise ValueError(f"num_classes must be positive, got {num_classes}.")
+  module, defaults = _ENTRIES[name]
+  known = {field.name for field in dataclasses.fields(module)}
+  known -= {"num_classes", "parent", "name"}
+  unknown = sorted(options.keys() - known)
+  if unknown:
+    raise TypeError(
+      f"{name} does not know the option {', '.join(unknown)}. It knows"
+      f" {', '.join(sorted(known))}."
+    )
+  if "dtype" in options:
+    options["dtype"] = jnp.dtype(options["dtype"])
+  return module(num_classes=num_classes, **{**defaults, **options})

@@ -1,0 +1,178 @@
+"""The parts that ViT and CoAtNet share: attention, MLP, stochastic depth."""
+
+from typing import Any, Literal
+
+import chex
+from flax import linen as nn
+import jax
+import jax.numpy as jnp
+
+Implementation = Literal["xla", "cudnn"] | None
+
+
+def layer_norm(x: chex.Array, name: str) -> chex.Array:
+  """Applies a LayerNorm of this name; call it inside a compact method.
+
+  Args:
+    x: [..., C] floats.
+    name: of the submodule, whose scale and bias are float32 [C].
+
+  Returns:
+    Normalised over C in float32, and cast back to x's dtype. (linen's own
+    dtype option needs implicit promotion, an error where promotion is strict.)
+  """
+  y = nn.LayerNorm(dtype=jnp.float32, name=name)(x.astype(jnp.float32))
+  return y.astype(x.dtype)
+
+
+class SelfAttention(nn.Module):
+  """Multi-head self-attention (Vaswani et al., 2017, arXiv:1706.03762).
+
+  softmax(q k^T / sqrt(head_dim) + bias) v per head, then a projection. The
+  softmax is float32 whatever the dtype.
+
+  Attributes:
+    features: width of q, k, v and of the result.
+    num_heads: must divide `features`.
+    dtype: compute dtype.
+    implementation: `jax.nn.dot_product_attention`'s: None, "xla" or "cudnn".
+    kernel_init: initializer of the four kernels.
+  """
+
+  features: int
+  num_heads: int
+  dtype: Any
+  implementation: Implementation = None
+  kernel_init: nn.initializers.Initializer = nn.initializers.xavier_uniform()
+
+  @nn.compact
+  def __call__(
+    self, x: chex.Array, bias: chex.Array | None = None
+  ) -> chex.Array:
+    """Attends.
+
+    Args:
+      x: [B, T, D] tokens, D arbitrary.
+      bias: [num_heads, T, T], added to the logits, or None.
+
+    Returns:
+      [B, T, features].
+
+    Raises:
+      ValueError: if `num_heads` does not divide `features`.
+    """
+    if self.features % self.num_heads:
+      raise ValueError(
+        f"num_heads must divide the width {self.features}, got"
+        f" {self.num_heads}."
+      )
+    shape = (*x.shape[:2], self.num_heads, self.features // self.num_heads)
+
+    def dense(y: chex.Array, name: str) -> chex.Array:
+      return nn.Dense(
+        self.features,
+        dtype=self.dtype,
+        kernel_init=self.kernel_init,
+        name=name,
+      )(y)
+
+    query, key, value = (
+      dense(x, name).reshape(shape) for name in ("query", "key", "value")
+    )
+    if bias is not None:
+      bias = bias[None]
+      # The flash kernel wants one dtype; XLA adds a float32 bias to float32
+      # logits, which loses nothing.
+      if self.implementation == "cudnn":
+        bias = bias.astype(query.dtype)
+    # Inside, JAX promotes bfloat16 logits to float32 implicitly, an error under
+    # strict promotion, which is the caller's choice for the caller's code.
+    with jax.numpy_dtype_promotion("standard"):
+      out = jax.nn.dot_product_attention(
+        query, key, value, bias, implementation=self.implementation
+      )
+    return dense(out.reshape(*x.shape[:2], self.features), "out")
+
+
+class FeedForward(nn.Module):
+  """Dense, GELU (tanh form), Dense back to the input's width.
+
+  Attributes:
+    hidden: width between the two.
+    dtype: compute dtype.
+    dropout: rate after each of the two.
+    kernel_init: initializer of the kernels.
+    bias_init: initializer of the biases.
+  """
+
+  hidden: int
+  dtype: Any
+  dropout: float = 0.0
+  kernel_init: nn.initializers.Initializer = nn.initializers.xavier_uniform()
+  bias_init: nn.initializers.Initializer = nn.initializers.zeros
+
+  @nn.compact
+  def __call__(self, x: chex.Array, train: bool) -> chex.Array:
+    """Maps [..., D] to [..., D]; draws from "dropout" if train."""
+
+    def dense(y: chex.Array, width: int, name: str) -> chex.Array:
+      layer = nn.Dense(
+        width,
+        dtype=self.dtype,
+        kernel_init=self.kernel_init,
+        bias_init=self.bias_init,
+        name=name,
+      )
+      return layer(y)
+
+    drop = nn.Dropout(self.dropout, deterministic=not train)
+    y = drop(nn.gelu(dense(x, self.hidden, "dense1")))
+    return drop(dense(y, x.shape[-1], "dense2"))
+
+
+class DropPath(nn.Module):
+  """Stochastic depth (Huang et al., 2016, https://arxiv.org/abs/1603.09382).
+
+  Drops a residual branch for whole examples: x times Bernoulli(1 - rate) /
+  (1 - rate), one draw per example. Dividing in training, instead of multiplying
+  in evaluation as the paper does, has the same mean and leaves evaluation
+  alone.
+
+  Attributes:
+    rate: probability of dropping, in [0, 1).
+  """
+
+  rate: float
+
+  @nn.compact
+  def __call__(self, x: chex.Array, train: bool) -> chex.Array:
+    """Returns [B, ...] like x; draws from "dropout" if train and rate > 0."""
+    if not train or self.rate == 0.0:
+      return x
+    keep = jax.random.bernoulli(
+      self.make_rng("dropout"),
+      1.0 - self.rate,
+      (x.shape[0],) + (1,) * (x.ndim - 1),
+    )
+    return jnp.where(keep, x / (1.0 - self.rate), jnp.zeros_like(x))
+
+
+def drop_path_rates(final: float, depth: int) -> tuple[float, ...]:
+  """Rates growing linearly from 0 to `final` (Huang et al., section 3).
+
+  The paper's rule, final * l / depth for l = 1..depth, already drops in the
+  first block; starting at 0, as is usual since, keeps the first block whole.
+
+  Args:
+    final: rate of the last block, in [0, 1).
+    depth: number of blocks.
+
+  Returns:
+    `depth` rates; (0,) for one block.
+
+  Raises:
+    ValueError: if `final` is outside [0, 1).
+  """
+  if not 0.0 <= final < 1.0:
+    raise ValueError(f"drop_path must be in [0, 1), got {final}.")
+  return tuple(final * index / max(depth - 1, 1) for index in range(depth))

@@ -1,0 +1,185 @@
+"""Tests of jaxmix.models and its registry: names, options, sizes, costs."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+from jaxmix import models
+
+NAMES = (
+  "coatnet0",
+  "coatnet0_tiny",
+  "mlp",
+  "resnet20",
+  "resnet50",
+  "resnet50_tiny",
+  "resnet8",
+  "vit_b16",
+  "vit_b16_tiny",
+)
+SIZE_OPTIONS = {
+  "ResNet": {"stage_sizes", "width"},
+  "VisionTransformer": {
+    "patch_size",
+    "hidden_size",
+    "depth",
+    "num_heads",
+    "mlp_dim",
+  },
+  "CoAtNet": {"stage_sizes", "widths", "head_dim"},
+}
+
+
+def images(size, batch=1, dtype=jnp.float32):
+  return jax.ShapeDtypeStruct((batch, size, size, 3), dtype)
+
+
+def shapes(model, x):
+  return jax.eval_shape(model.init, jax.random.key(0), x)
+
+
+def count(tree):
+  return sum(leaf.size for leaf in jax.tree.leaves(tree))
+
+
+def macs(jaxpr):
+  """Multiply-adds of the convolutions (padding included) and products."""
+  total = 0
+  for equation in jaxpr.eqns:
+    out = equation.outvars[0].aval
+    if equation.primitive.name == "dot_general":
+      (contracted, _), _ = equation.params["dimension_numbers"]
+      shape = equation.invars[0].aval.shape
+      total += out.size * math.prod(shape[axis] for axis in contracted)
+    elif equation.primitive.name == "conv_general_dilated":
+      kernel = equation.invars[1].aval
+      axis = equation.params["dimension_numbers"].rhs_spec[0]
+      total += out.size * kernel.size // kernel.shape[axis]
+    for value in equation.params.values():
+      if hasattr(value, "jaxpr"):
+        total += macs(value.jaxpr)
+  return total
+
+
+def macs_per_image(model, size):
+  v = shapes(model, images(size))
+  of_batch = lambda batch: macs(
+    jax.make_jaxpr(model.apply)(v, images(size, batch)).jaxpr
+  )
+  # What a batch of two adds: CoAtNet's biases are laid out once a batch.
+  return of_batch(2) - of_batch(1)
+
+
+def test_names():
+  assert models.names() == NAMES
+
+
+@pytest.mark.parametrize(
+  ("name", "size", "num_classes", "params", "stats", "cost"),
+  [
+    # 4.1 G at the stride on the 3 x 3; on the 1 x 1 it would be 3.9 G.
+    ("resnet50", 224, 1000, 25_557_032, 53_120, 4_089_184_256),
+    ("vit_b16", 224, 1000, 86_567_656, 0, 17_563_828_224),
+    # Table 4 of the CoAtNet paper: 25 M and 4.2 G.
+    ("coatnet0", 224, 1000, 25_221_012, 13_696, 4_142_072_832),
+    # 0.27 M in table 6 of the ResNet paper; worked by hand.
+    ("resnet20", 32, 10, 272_474, 1_568, 40_813_184),
+    ("resnet8", 32, 10, 78_042, 672, 12_501_632),
+    ("mlp", 8, 10, 42_506, 0, 42_240),
+  ],
+)
+def test_sizes_and_costs(name, size, num_classes, params, stats, cost):
+  model = models.create(name, num_classes)
+  v = shapes(model, images(size))
+  assert count(v["params"]) == params
+  assert count(v.get("batch_stats", {})) == stats
+  assert macs_per_image(model, size) == cost
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("train", [False, True])
+def test_every_model_is_called_alike(name, dtype, train):
+  model = models.create(name, 7, dtype=dtype, axis_name="batch")
+  x = images(32, batch=4)
+  v = shapes(model, x)
+  assert {leaf.dtype for leaf in jax.tree.leaves(v)} == {jnp.dtype("float32")}
+  # Wide inputs and outputs, and the compute dtype between them.
+  jaxpr, (logits, after) = jax.make_jaxpr(
+    lambda v, x, key: model.apply(
+      v,
+      x,
+      train=train,
+      parts=(3, 1),
+      rngs={"dropout": key},
+      mutable=["batch_stats"],
+    ),
+    axis_env=[("batch", 8)],
+    return_shape=True,
+  )(v, x, jax.random.key(0))
+  assert logits.shape == (4, 7)
+  assert logits.dtype == jnp.float32
+  assert jax.tree.structure(after) == jax.tree.structure(
+    {key: v[key] for key in ("batch_stats",) if key in v}
+  )
+  products = [
+    equation.invars[0].aval.dtype
+    for equation in jaxpr.jaxpr.eqns
+    if equation.primitive.name in ("conv_general_dilated", "dot_general")
+    and max(variable.aval.size for variable in equation.invars) > 7 * 4 * 4
+  ]
+  assert products[0] == jnp.dtype(dtype)
+  assert products[-1] == jnp.float32  # The head.
+
+
+@pytest.mark.parametrize("name", ["resnet50", "vit_b16", "coatnet0"])
+def test_tiny_models_differ_only_in_size(name):
+  big, tiny = models.create(name, 10), models.create(f"{name}_tiny", 10)
+  assert type(big) is type(tiny)
+  options = {key for key in vars(big) if not key.startswith("_")}
+  differ = {key for key in options if getattr(big, key) != getattr(tiny, key)}
+  assert differ <= SIZE_OPTIONS[type(big).__name__]
+  # The same kinds of parameters: every code path of the big one is taken.
+  kinds = lambda model: {
+    jax.tree_util.keystr(path[1:])
+    for path, _ in jax.tree_util.tree_leaves_with_path(
+      shapes(model, images(64))["params"]
+    )
+    if len(path) > 2
+  }
+  assert kinds(big) == kinds(tiny)
+  assert count(shapes(tiny, images(64))["params"]) < 150_000
+
+
+def test_options_replace_the_named_models():
+  model = models.create("resnet50_tiny", 3, width=4, axis_name="batch")
+  assert (model.num_classes, model.width, model.axis_name) == (3, 4, "batch")
+  assert model.stage_sizes == (1, 1, 1, 1)
+  assert models.create("mlp", 3, dtype="bfloat16").dtype == jnp.bfloat16
+
+
+def test_unknown_name():
+  with pytest.raises(ValueError, match="coatnet0, .*vit_b16_tiny; got 'vgg'"):
+    models.create("vgg", 10)
+
+
+def test_unknown_option():
+  with pytest.raises(
+    TypeError,
+    match="vit_b16 does not know the option block, width. It knows .*depth,",
+  ):
+    models.create("vit_b16", 10, width=3, block="basic", depth=2)
+
+
+@pytest.mark.parametrize("option", ["name", "parent"])
+def test_linens_own_fields_are_no_options(option):
+  # name is taken by the model's name already.
+  with pytest.raises(TypeError):
+    models.create("mlp", 10, **{option: None})
+
+
+def test_num_classes():
+  with pytest.raises(ValueError, match="num_classes must be positive, got 0"):
+    models.create("mlp", 0)

@@ -1,0 +1,152 @@
+"""Tests of jaxmix.models.transformer."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxmix.models.transformer import (
+  DropPath,
+  FeedForward,
+  SelfAttention,
+  drop_path_rates,
+)
+
+
+def random(shape, seed=0, std=1.0):
+  x = np.random.default_rng(seed).normal(0.0, std, shape)
+  return jnp.asarray(x, jnp.float32)
+
+
+def randomized(variables, std=0.4):
+  leaves, treedef = jax.tree.flatten(variables)
+  leaves = [random(leaf.shape, i, std) for i, leaf in enumerate(leaves)]
+  return jax.tree.unflatten(treedef, leaves)
+
+
+def numpy_attention(params, x, num_heads, bias):
+  """One head and one example at a time, in float64."""
+  params = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), params)
+  dense = lambda y, name: y @ params[name]["kernel"] + params[name]["bias"]
+  x = np.asarray(x, np.float64)
+  out = []
+  for example in x:
+    query, key, value = (dense(example, n) for n in ("query", "key", "value"))
+    head_dim = query.shape[1] // num_heads
+    heads = []
+    for head in range(num_heads):
+      part = slice(head * head_dim, (head + 1) * head_dim)
+      logits = query[:, part] @ key[:, part].T / np.sqrt(head_dim)
+      weights = np.exp(logits + (0 if bias is None else bias[head]))
+      weights /= weights.sum(axis=1, keepdims=True)
+      heads.append(weights @ value[:, part])
+    out.append(dense(np.concatenate(heads, axis=1), "out"))
+  return np.stack(out)
+
+
+@pytest.mark.parametrize("with_bias", [False, True])
+@pytest.mark.parametrize("implementation", [None, "xla"])
+def test_attention_is_the_numpy_reference(with_bias, implementation):
+  x = random((2, 5, 6))
+  bias = random((4, 5, 5), seed=1) if with_bias else None
+  attention = SelfAttention(8, 4, jnp.float32, implementation=implementation)
+  v = randomized(attention.init(jax.random.key(0), x))
+  expected = numpy_attention(v["params"], x, 4, bias)
+  got = jax.jit(attention.apply)(v, x, bias)
+  np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_bfloat16_attention_keeps_the_bias_in_float32():
+  # 60 and 60.1 are one number in bfloat16; the second key gets e^0.1 as much.
+  x = jnp.zeros((1, 2, 2), jnp.bfloat16)
+  attention = SelfAttention(2, 1, jnp.bfloat16)
+  v = attention.init(jax.random.key(0), x)
+  v["params"]["value"]["kernel"] = jnp.eye(2)
+  v["params"]["out"]["kernel"] = 64.0 * jnp.eye(2)
+  bias = jnp.broadcast_to(jnp.array([60.0, 60.1]), (1, 2, 2))
+  x = jnp.array([[[0.0, 0.0], [1.0, 0.0]]], jnp.bfloat16)
+  v["params"]["query"]["kernel"] = jnp.zeros((2, 2))
+  y = attention.apply(v, x, bias)
+  assert y.dtype == jnp.bfloat16
+  expected = 64 / (1 + np.exp(-0.1))  # 33.6; 32 without the difference.
+  np.testing.assert_allclose(float(y[0, 0, 0]), expected, rtol=0.005)
+
+
+def test_heads_must_divide_the_width():
+  with pytest.raises(ValueError, match="must divide the width 6, got 4"):
+    SelfAttention(6, 4, jnp.float32).init(jax.random.key(0), random((1, 2, 6)))
+
+
+def test_unknown_implementation():
+  attention = SelfAttention(6, 2, jnp.float32, implementation="flash")
+  with pytest.raises(ValueError, match="flash"):
+    attention.init(jax.random.key(0), random((1, 2, 6)))
+
+
+def test_feed_forward_by_hand():
+  layer = FeedForward(hidden=3, dtype=jnp.float32)
+  x = random((2, 4, 5))
+  v = randomized(layer.init(jax.random.key(0), x, False))
+  dense1, dense2 = v["params"]["dense1"], v["params"]["dense2"]
+  h = np.asarray(x) @ np.asarray(dense1["kernel"]) + np.asarray(dense1["bias"])
+  h = 0.5 * h * (1 + np.tanh(np.sqrt(2 / np.pi) * (h + 0.044715 * h**3)))
+  expected = h @ np.asarray(dense2["kernel"]) + np.asarray(dense2["bias"])
+  assert dense1["kernel"].shape == (5, 3)
+  np.testing.assert_allclose(
+    layer.apply(v, x, False), expected, rtol=1e-4, atol=1e-5
+  )
+
+
+def test_feed_forward_drops_hidden_and_output():
+  layer = FeedForward(hidden=4, dtype=jnp.float32, dropout=0.5)
+  x = jnp.ones((1, 2000, 1))
+  v = layer.init(jax.random.key(0), x, False)
+  v["params"] = {
+    "dense1": {"kernel": jnp.full((1, 4), 10.0), "bias": jnp.zeros(4)},
+    "dense2": {"kernel": jnp.full((4, 1), 0.1), "bias": jnp.zeros(1)},
+  }
+  # gelu(10) = 10 four times, each kept as 20 or 0; a tenth of their sum is kept
+  # doubled or 0: 0 with probability 1/2 + 1/2 * 1/16, else 4 to 16.
+  y = layer.apply(v, x, True, rngs={"dropout": jax.random.key(1)})
+  y = np.ravel(y)
+  assert set(np.round(np.unique(y), 3)) == {0.0, 4.0, 8.0, 12.0, 16.0}
+  zeros = 0.5 + 0.5 / 16
+  error = np.sqrt(zeros * (1 - zeros) / len(y))
+  assert abs(np.mean(y == 0) - zeros) < 4 * error
+  np.testing.assert_allclose(layer.apply(v, x, False), 4 * np.ones_like(x))
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_drop_path_drops_whole_examples(dtype):
+  rate, n = 0.2, 4000
+  x = jnp.arange(1.0, 7.0, dtype=dtype).reshape(1, 2, 3)
+  x = jnp.broadcast_to(x, (n, 2, 3))
+  layer = DropPath(rate)
+  y = layer.apply({}, x, True, rngs={"dropout": jax.random.key(0)})
+  assert y.dtype == dtype
+  dropped = np.all(np.asarray(y, np.float32) == 0, axis=(1, 2))
+  np.testing.assert_allclose(
+    np.asarray(y, np.float32)[~dropped],
+    np.asarray(x, np.float32)[~dropped] / 0.8,
+    rtol=1e-6 if dtype == jnp.float32 else 2**-7,
+  )
+  # Four standard errors of a proportion.
+  assert abs(dropped.mean() - rate) < 4 * np.sqrt(rate * (1 - rate) / n)
+
+
+def test_drop_path_is_the_identity_in_evaluation_and_at_rate_0():
+  x = random((4, 3))
+  np.testing.assert_array_equal(DropPath(0.5).apply({}, x, False), x)
+  np.testing.assert_array_equal(DropPath(0.0).apply({}, x, True), x)
+
+
+def test_drop_path_rates():
+  np.testing.assert_allclose(drop_path_rates(0.3, 4), [0, 0.1, 0.2, 0.3])
+  assert drop_path_rates(0.3, 1) == (0.0,)
+  assert drop_path_rates(0.0, 2) == (0.0, 0.0)
+
+
+@pytest.mark.parametrize("final", [-0.1, 1.0])
+def test_drop_path_out_of_range(final):
+  with pytest.raises(ValueError, match=rf"in \[0, 1\), got {final}"):
+    drop_path_rates(final, 4)
