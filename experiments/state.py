@@ -71,8 +71,9 @@ def polyak_update(
     The new average.
   """
   count = step.astype(jnp.float32)
-  moving = jnp.minimum(rate, (1.0 + count) / (10.0 + count))
-  return optax.incremental_update(values, average, 1.0 - moving)
+  # 1 - r directly: subtracting from 1 in float32 would lose its digits.
+  moved = jnp.maximum(1.0 - rate, 9.0 / (10.0 + count))
+  return optax.incremental_update(values, average, moved)
 
 
 class Checkpoints:

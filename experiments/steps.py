@@ -55,8 +55,8 @@ def create(config: ConfigDict, dataset: Dataset) -> Steps:
   )
   optimizer = optimizers.create(config)
   rate = optimizers.schedule(config)
-  mean = jnp.asarray(dataset.mean, jnp.float32)
-  std = jnp.asarray(dataset.std, jnp.float32)
+  mean = jnp.asarray(dataset.mean, jnp.float32).reshape(1, 1, 1, -1)
+  std = jnp.asarray(dataset.std, jnp.float32).reshape(1, 1, 1, -1)
 
   def normalize(pixels):
     """uint8 pixels to the model's input; fused with mixing by XLA."""

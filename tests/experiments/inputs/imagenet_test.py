@@ -1,0 +1,334 @@
+import io
+import itertools
+import subprocess
+import sys
+
+import ml_collections
+import numpy as np
+from PIL import Image
+import pytest
+
+from experiments.inputs import imagenet, prepare
+
+NUM = 24
+
+
+@pytest.fixture(scope="module")
+def data_dir(tmp_path_factory):
+  """24 JPEGs, each of a class of its own: the label says which image it is."""
+  pytest.importorskip("tensorflow_datasets")
+  folder = tmp_path_factory.mktemp("jpegs")
+  for i in range(NUM):
+    values = np.random.default_rng(i).integers(0, 256, (6, 7, 3), np.uint8)
+    image = Image.fromarray(values).resize((44, 36), Image.Resampling.BICUBIC)
+    image.save(folder / f"class{i:02d}_image.jpg", quality=95)
+  out = tmp_path_factory.mktemp("data")
+  prepare.prepare(
+    str(folder),
+    str(out),
+    pattern="(?P<label>[^_]*)_.*",
+    eval_split="same",
+    shards=3,
+  )
+  return str(out)
+
+
+@pytest.fixture
+def config(data_dir):
+  # Groups of 5 records: several in an epoch, and smaller than a file (8).
+  return ml_collections.ConfigDict(
+    dict(
+      seed=3,
+      data_dir=data_dir,
+      batch_size=5,
+      image_size=8,
+      resize_size=10,
+      shuffle_buffer=10,
+    )
+  )
+
+
+def take(batches, num):
+  return list(itertools.islice(batches, num))
+
+
+def labels(batches):
+  return [int(label) for batch in batches for label in batch["label"]]
+
+
+def assert_same(batches, expected):
+  assert len(batches) == len(expected)
+  for batch, other in zip(batches, expected, strict=True):
+    assert batch.keys() == other.keys()
+    for name in other:
+      np.testing.assert_array_equal(batch[name], other[name])
+
+
+def test_describes_the_data(config):
+  dataset = imagenet.create(config)
+  assert dataset.image_shape == (8, 8, 3)
+  assert dataset.num_classes == dataset.num_train == dataset.num_eval == NUM
+  np.testing.assert_allclose(dataset.mean, [123.675, 116.28, 103.53], rtol=1e-6)
+  np.testing.assert_allclose(dataset.std, [58.395, 57.12, 57.375], rtol=1e-6)
+  batch = next(dataset.train())
+  assert batch.keys() == {"image", "label"}
+  assert batch["image"].shape == (5, 8, 8, 3)
+  assert batch["image"].dtype == np.uint8
+  assert batch["label"].dtype == np.int32
+
+
+@pytest.mark.parametrize("process_count", [1, 2])
+def test_resumes_exactly_at_any_step(config, process_count):
+  config.batch_size = 5 * process_count
+  dataset = imagenet.create(config, process_count=process_count)
+  whole = take(dataset.train(stream=1), 14)
+  # In the first group, in the middle of an epoch, at batches that span two
+  # epochs (4, 9: 24 records an epoch, or 12), and later.
+  for start in (1, 2, 4, 9, 11):
+    assert_same(take(dataset.train(start, stream=1), 3), whole[start:][:3])
+
+
+def test_every_epoch_shows_every_example_once_in_a_new_order(config):
+  drawn = labels(take(imagenet.create(config).train(), 15))
+  epochs = [drawn[i : i + NUM] for i in (0, 24, 48)]
+  for epoch in epochs:
+    assert sorted(epoch) == list(range(NUM))
+  assert epochs[0] != epochs[1] != epochs[2]
+
+
+def test_the_same_example_is_cropped_anew_in_each_epoch(config):
+  batches = take(imagenet.create(config).train(), 10)
+  images = np.concatenate([batch["image"] for batch in batches])
+  numbers = labels(batches)
+  first, second = [i for i, label in enumerate(numbers) if label == 0]
+  assert (images[first] != images[second]).any()
+
+
+def test_two_processes_share_an_epoch(config):
+  config.batch_size = 6
+  epochs = []
+  for process in range(2):
+    dataset = imagenet.create(config, process_index=process, process_count=2)
+    drawn = labels(take(dataset.train(), 8))
+    assert sorted(drawn[:12]) == sorted(drawn[12:])
+    epochs.append(drawn[:12])
+  assert sorted(epochs[0] + epochs[1]) == list(range(NUM))
+
+
+def test_what_does_not_divide_evenly_is_left_out(config):
+  # 24 = 5 * 4 + 4: the last four stored are never shown.
+  drawn = []
+  for process in range(5):
+    dataset = imagenet.create(config, process_index=process, process_count=5)
+    own = labels(take(dataset.train(), 8))
+    assert sorted(own[:4]) == sorted(own[4:])
+    drawn += own[:4]
+  assert len(set(drawn)) == len(drawn) == 20
+
+
+def test_processes_draw_different_crops(config, monkeypatch):
+  # Give both processes the same records, in the same order.
+  monkeypatch.setattr(
+    imagenet.records_lib, "share", lambda *args, **options: (0, 5)
+  )
+  read_shuffled = imagenet.records_lib.read_shuffled
+  monkeypatch.setattr(
+    imagenet.records_lib,
+    "read_shuffled",
+    lambda pieces, entropy, *rest: read_shuffled(pieces, (0, 0, 0), *rest),
+  )
+  config.batch_size = 10
+  first, second = (
+    next(imagenet.create(config, process_index=i, process_count=2).train())
+    for i in range(2)
+  )
+  np.testing.assert_array_equal(first["label"], second["label"])
+  assert (first["image"] != second["image"]).any(axis=(1, 2, 3)).all()
+
+
+def test_streams_and_seeds_differ_and_repeat(config):
+  config.batch_size = NUM
+
+  def epoch(seed, stream):
+    config.seed = seed
+    return next(imagenet.create(config).train(stream=stream))
+
+  epochs = [epoch(3, 0), epoch(3, 1), epoch(4, 0)]
+  orders = {tuple(batch["label"]) for batch in epochs}
+  assert len(orders) == 3
+  for batch in epochs:
+    assert sorted(batch["label"]) == list(range(NUM))
+  assert_same([epoch(3, 0), epoch(3, 1)], epochs[:2])
+
+
+def test_streams_and_seeds_draw_different_crops(config):
+  # Of one record, so that its position is the same for all.
+  config.train_split = "train[:1]"
+
+  def images(seed, stream):
+    config.seed = seed
+    return next(imagenet.create(config).train(stream=stream))["image"]
+
+  first = images(3, 0)
+  assert (first != images(3, 1)).any(axis=(1, 2, 3)).all()
+  assert (first != images(4, 0)).any(axis=(1, 2, 3)).all()
+
+
+def test_randaugment_changes_images_only(config):
+  plain = next(imagenet.create(config).train())
+  config.randaugment = "2,15"
+  augmented = next(imagenet.create(config).train())
+  np.testing.assert_array_equal(plain["label"], augmented["label"])
+  assert (plain["image"] != augmented["image"]).any()
+
+
+@pytest.mark.parametrize(
+  ("process_count", "eval_batch_size", "num_batches"),
+  [(1, 8, 3), (1, 7, 4), (3, 9, 3), (5, 10, 3)],
+)
+def test_evaluates_every_example_once(
+  config, process_count, eval_batch_size, num_batches
+):
+  config.batch_size = 30
+  config.eval_batch_size = eval_batch_size
+  seen = []
+  for process in range(process_count):
+    dataset = imagenet.create(
+      config, process_index=process, process_count=process_count
+    )
+    batches = list(dataset.evaluate())
+    assert len(batches) == num_batches
+    for batch in batches:
+      size = eval_batch_size // process_count
+      assert batch["image"].shape == (size, 8, 8, 3)
+      assert batch["image"].dtype == np.uint8
+      assert batch["label"].dtype == np.int32
+      assert batch["mask"].dtype == bool
+      assert not batch["image"][~batch["mask"]].any()
+      seen += list(batch["label"][batch["mask"]])
+  assert sorted(seen) == list(range(NUM))
+
+
+def test_evaluates_fewer_examples_than_processes(config):
+  config.eval_split = "validation[:3]"
+  seen = []
+  for process in range(5):
+    dataset = imagenet.create(config, process_index=process, process_count=5)
+    (batch,) = dataset.evaluate()
+    seen.append(batch["mask"].sum())
+  assert sorted(seen) == [0, 0, 1, 1, 1]
+
+
+def test_eval_batch_size_is_batch_size_by_default(config):
+  batches = list(imagenet.create(config).evaluate())
+  assert [batch["mask"].sum() for batch in batches] == [5, 5, 5, 5, 4]
+
+
+def test_evaluation_pairs_images_with_their_labels(config):
+  # The stored image is smooth: its crop resembles the source's.
+  batch = next(imagenet.create(config).evaluate())
+  for image, label in zip(batch["image"], batch["label"], strict=True):
+    values = np.random.default_rng(label).integers(0, 256, (6, 7, 3), np.uint8)
+    source = Image.fromarray(values).resize((44, 36), Image.Resampling.BICUBIC)
+    source = source.resize((12, 10)).crop((2, 1, 10, 9))
+    correlation = np.corrcoef(image.ravel(), np.asarray(source).ravel())[0, 1]
+    assert correlation > 0.9
+
+
+def test_slices_of_splits_work(config):
+  config.train_split = "train[:18]"
+  config.eval_split = "train[18:]"
+  config.batch_size = 18
+  dataset = imagenet.create(config)
+  assert (dataset.num_train, dataset.num_eval) == (18, 6)
+  trained = labels(take(dataset.train(), 2))
+  (batch,) = dataset.evaluate()
+  held_out = list(batch["label"][batch["mask"]])
+  assert sorted(trained[:18] + held_out) == list(range(NUM))
+  assert sorted(trained[18:]) == sorted(trained[:18])
+
+
+@pytest.mark.parametrize(
+  ("change", "message"),
+  [
+    (dict(seed=-1), r"seed: expected an integer in 0 \.\."),
+    (dict(batch_size=0), "batch_size: expected a positive multiple"),
+    (dict(batch_size=5), "batch_size: .* processes, 2, got 5"),
+    (dict(eval_batch_size=7), "eval_batch_size: .* processes, 2, got 7"),
+    (dict(image_size=11), "image_size: .* resize_size = 10"),
+    (dict(shuffle_buffer=1), "shuffle_buffer: expected at least 2"),
+    (dict(randaugment="2"), "randaugment: .*such as .2,15.; got '2'"),
+    (dict(randaugment="0,15"), "randaugment: .*got '0,15'"),
+    (dict(randaugment="2,31"), "randaugment: .*got '2,31'"),
+    (dict(train_split="trian"), "train_split: .*'train', 'validation'"),
+    (dict(eval_split="train[:0]"), "eval_split: .*no examples.*24"),
+    (dict(train_split="train[:1]"), "train_split: 1 examples .* 2 proc"),
+    (dict(dataset="imagenet2021"), "neither .* Did you mean imagenet"),
+  ],
+)
+def test_unusable_configs_are_errors(config, change, message):
+  config.batch_size = 4
+  config.update(change)
+  with pytest.raises(ValueError, match=message):
+    imagenet.create(config, process_count=2)
+
+
+def test_unusable_arguments_are_errors(config):
+  with pytest.raises(ValueError, match="process_index: .* = 0, got 1"):
+    imagenet.create(config, process_index=1)
+  dataset = imagenet.create(config)
+  with pytest.raises(ValueError, match="start_step: .* or more, got -1"):
+    dataset.train(-1)
+  with pytest.raises(ValueError, match="stream: expected 0 or 1, got 2"):
+    dataset.train(stream=2)
+
+
+def test_missing_imagenet_says_how_to_get_it(config, tmp_path):
+  config.data_dir = str(tmp_path)
+  with pytest.raises(FileNotFoundError) as error:
+    imagenet.create(config)
+  message = str(error.value)
+  for part in (
+    "ILSVRC2012_img_train.tar",
+    "ILSVRC2012_img_val.tar",
+    "image-net.org",
+    f"to {tmp_path}/downloads/manual",
+    f"tfds build imagenet2012 --data_dir={tmp_path}"
+    f" --manual_dir={tmp_path}/downloads/manual",
+    f"python -m experiments.inputs.prepare --folder=JPEGS --out={tmp_path}",
+  ):
+    assert part in message
+
+
+def test_other_missing_data_sets_say_how_to_get_them(config, tmp_path):
+  config.data_dir = str(tmp_path)
+  config.dataset = "imagenette/320px-v2"
+  with pytest.raises(FileNotFoundError, match="tfds build imagenette/320px-v2"):
+    imagenet.create(config)
+
+
+def test_a_data_set_without_labels_is_an_error(config, tmp_path):
+  tfds = pytest.importorskip("tensorflow_datasets")
+  buffer = io.BytesIO()
+  Image.new("RGB", (9, 9)).save(buffer, "JPEG")
+  tfds.dataset_builders.store_as_tfds_dataset(
+    name="unlabelled",
+    version="1.0.0",
+    data_dir=str(tmp_path),
+    features=tfds.features.FeaturesDict({"image": tfds.features.Image()}),
+    split_datasets={"train": [(0, {"image": buffer.getvalue()})]},
+    download_config=tfds.download.DownloadConfig(try_download_gcs=False),
+  )
+  config.update(
+    data_dir=str(tmp_path), dataset="unlabelled", eval_split="train"
+  )
+  with pytest.raises(ValueError, match=r"no feature \['label'\]"):
+    imagenet.create(config)
+
+
+def test_importing_the_module_does_not_import_tensorflow():
+  code = (
+    "import sys; from experiments.inputs import dataset, imagenet, records;"
+    " assert 'tensorflow' not in sys.modules"
+  )
+  subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,0 +1,273 @@
+"""The per-replica steps: against NumPy, and however replicas are laid out."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments import inputs, parallel, steps
+from experiments.configs import common, digits
+import jaxmix
+
+REPLICAS = 8
+
+
+def make_config(arg=None, **changes):
+  config = digits.get_config(arg)
+  config.model_options.width = 4
+  config.batch_size = 64
+  config.update(changes)
+  return common.resolve(config)
+
+
+def make_steps(config):
+  return steps.create(config, inputs.create(config))
+
+
+def batch_of(config, start=0):
+  return next(inputs.create(config).train(start_step=start))
+
+
+def handmade_plan(config, key, images, batch, normalize):
+  """A plan that travels with the batch, so that two layouts share pairs."""
+  del key, normalize
+  lam = batch["lam"]
+  shift = steps.make_policy(config).mean_shift
+  return jaxmix.MixPlan(lam, lam, batch["partner"], shift)
+
+
+def paired_batches(config, count):
+  """Batches with pairs inside each eighth, for one replica and for eight."""
+  generator = np.random.default_rng(0)
+  size = config.batch_size // REPLICAS
+  for k in range(count):
+    batch = batch_of(config, k)
+    local = np.stack(
+      [generator.permutation(size) for _ in range(REPLICAS)]
+    ).astype(np.int32)
+    batch["lam"] = generator.beta(1, 1, config.batch_size).astype(np.float32)
+    starts = size * np.arange(REPLICAS, dtype=np.int32)[:, None]
+    yield (
+      batch | {"partner": (local + starts).reshape(-1)},
+      batch | {"partner": local.reshape(-1)},
+    )
+
+
+def assert_close(a, b, rtol=2e-4, atol=2e-5):
+  jax.tree.map(
+    functools.partial(np.testing.assert_allclose, rtol=rtol, atol=atol), a, b
+  )
+
+
+@pytest.mark.parametrize(
+  "changes",
+  [
+    {"method": "mixup"},
+    {"method": "mixupe", "clean_pass": "split"},
+    {"method": "mixupe", "clean_pass": "joint", "penalty_at": "mixed"},
+  ],
+  ids=["mixup", "split", "mixed"],
+)
+def test_one_times_64_equals_eight_times_8(monkeypatch, changes):
+  """Loss, gradient, batch statistics and Polyak, given the same pairs."""
+  monkeypatch.setattr(steps, "draw_plan", handmade_plan)
+  config = make_config(
+    optimizer="sgd", learning_rate=0.05, warmup_steps=0, **changes
+  )
+  own = make_steps(config)
+  mapped = parallel.create("pmap", own)
+  alone = jax.jit(jax.vmap(own.train, (None, 0, None), axis_name=steps.AXIS))
+  key = jax.random.key(1)
+  one = many = mapped.init(jax.random.key(0))
+  one = jax.tree.map(jnp.copy, one)
+  for whole, divided in paired_batches(config, 3):
+    whole = jax.tree.map(lambda x: jnp.asarray(x)[None], whole)
+    one, metrics_one = alone(one, whole, key)
+    one, metrics_one = jax.tree.map(lambda x: x[0], (one, metrics_one))
+    many, metrics_many = mapped.train(many, mapped.place([divided]), key)
+    metrics_many = jax.tree.map(lambda x: x[0], metrics_many)
+    assert_close(metrics_one, metrics_many)
+  assert_close(one.params, many.params)
+  assert_close(one.batch_stats, many.batch_stats)
+  assert_close(one.polyak, many.polyak)
+  # Momentum holds the gradients themselves.
+  assert_close(one.opt_state, many.opt_state)
+
+
+@pytest.mark.parametrize(
+  "arg", ["method=mixupe", "method=dat", "method=cutmix"]
+)
+def test_pmap_equals_shard_map(arg):
+  config = make_config(arg)
+  own = make_steps(config)
+  results = []
+  for kind in ("pmap", "shard_map"):
+    mapped = parallel.create(kind, own)
+    state = mapped.init(jax.random.key(0))
+    for k in range(2):
+      batch = mapped.place([batch_of(config, k)])
+      state, metrics = mapped.train(state, batch, jax.random.key(1))
+    evaluated = mapped.evaluate(
+      state, mapped.place_one(next(evaluation_batches(config)))
+    )
+    results.append(jax.device_get((state, metrics, evaluated)))
+  jax.tree.map(np.testing.assert_array_equal, *results)
+
+
+def evaluation_batches(config):
+  config = config.copy_and_resolve_references()
+  config.eval_batch_size = 400
+  return inputs.create(config).evaluate()
+
+
+def test_several_steps_a_dispatch_are_the_same_steps():
+  config = make_config("method=mixupe", model="mlp")
+  del config.model_options["width"]
+  mapped = parallel.create("pmap", make_steps(config))
+  batches = [batch_of(config, k) for k in range(4)]
+  key = jax.random.key(1)
+  singly = mapped.init(jax.random.key(0))
+  losses = []
+  for batch in batches:
+    singly, metrics = mapped.train(singly, mapped.place([batch]), key)
+    losses.append(metrics["loss"][0])
+  together, metrics = mapped.train(
+    mapped.init(jax.random.key(0)), mapped.place(batches), key
+  )
+  np.testing.assert_allclose(metrics["loss"], losses, rtol=1e-6)
+  assert_close(singly.params, together.params, 1e-5, 1e-6)
+
+
+def test_replicas_and_steps_draw_different_lam(monkeypatch):
+  drawn = []
+  original = steps.draw_plan
+
+  def spy(*args):
+    plan = original(*args)
+    jax.debug.callback(lambda lam: drawn.append(np.asarray(lam)), plan.lam)
+    return plan
+
+  monkeypatch.setattr(steps, "draw_plan", spy)
+  config = make_config("method=mixup", model="mlp")
+  del config.model_options["width"]
+  mapped = parallel.create("pmap", make_steps(config))
+  state = mapped.init(jax.random.key(0))
+  for k in range(2):
+    batch = mapped.place([batch_of(config, k)])
+    state, _ = mapped.train(state, batch, jax.random.key(1))
+  jax.effects_barrier()
+  lams = np.concatenate(drawn)
+  assert lams.shape == (2 * 64,)
+  assert len(np.unique(lams)) == 2 * 64
+
+
+def test_evaluation_against_numpy():
+  config = make_config("method=erm")
+  own = make_steps(config)
+  mapped = parallel.create("pmap", own)
+  state = mapped.init(jax.random.key(0))
+  for k in range(3):
+    batch = mapped.place([batch_of(config, k)])
+    state, _ = mapped.train(state, batch, jax.random.key(1))
+  sums, images, labels = None, [], []
+  for batch in evaluation_batches(config):
+    images.append(batch["image"][batch["mask"]])
+    labels.append(batch["label"][batch["mask"]])
+    part = jax.device_get(mapped.evaluate(state, mapped.place_one(batch)))
+    sums = jax.tree.map(np.add, sums, part) if sums else part
+  means = steps.summarize(sums)
+  images, labels = np.concatenate(images), np.concatenate(labels)
+  assert means["examples"] == len(labels) == 1197
+
+  dataset = inputs.create(config)
+  model = jaxmix.models.create("resnet8", 10, width=4)
+  pixels = ((images - dataset.mean) / dataset.std).astype(np.float32)
+  for prefix, (params, stats) in {
+    "": (state.params, state.batch_stats),
+    "polyak_": state.polyak,
+  }.items():
+    variables = jax.device_get({"params": params, "batch_stats": stats})
+    logits = np.asarray(model.apply(variables, pixels), np.float64)
+    prob = np.exp(logits - logits.max(1, keepdims=True))
+    prob /= prob.sum(1, keepdims=True)
+    loss = -np.log(prob[np.arange(1197), labels]).mean()
+    hit = prob.argmax(1) == labels
+    confidence = prob.max(1)
+    gap = 0.0
+    for k in range(15):
+      inside = (confidence > k / 15) & (confidence <= (k + 1) / 15)
+      if inside.any():
+        gap += abs(hit[inside].mean() - confidence[inside].mean()) * np.mean(
+          inside
+        )
+    np.testing.assert_allclose(means[f"{prefix}loss"], loss, rtol=1e-4)
+    assert means[f"{prefix}accuracy"] == pytest.approx(hit.mean(), abs=1e-9)
+    np.testing.assert_allclose(
+      means[f"{prefix}calibration_error"], gap, atol=2e-3
+    )
+
+    def objective(x, variables=variables):
+      x = (x - np.float32(dataset.mean[0] / 255)) / np.float32(
+        dataset.std[0] / 255
+      )
+      logits = model.apply(variables, x)
+      picked = jnp.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
+      return jnp.sum(jax.nn.logsumexp(logits, axis=1) - picked)
+
+    scaled = images.astype(np.float32) / np.float32(255)
+    attacked = np.clip(
+      scaled + np.float32(0.1) * np.sign(jax.grad(objective)(scaled)), 0, 1
+    )
+    attacked = (attacked * 255 - dataset.mean) / dataset.std
+    logits = model.apply(variables, attacked.astype(np.float32))
+    robust = np.mean(np.asarray(logits).argmax(1) == labels)
+    assert means[f"{prefix}fgsm_accuracy"] == pytest.approx(robust, abs=2e-3)
+  assert means["accuracy"] != means["polyak_accuracy"]
+
+
+def test_erm_is_the_plain_loss():
+  config = make_config("method=erm", polyak_rate=0.0)
+  own = make_steps(config)
+  state = own.init(jax.random.key(0))
+  batch = batch_of(config)
+  run = jax.vmap(own.train, (None, 0, None), axis_name=steps.AXIS)
+  stacked = jax.tree.map(lambda x: jnp.asarray(x)[None], batch)
+  new, metrics = run(state, stacked, jax.random.key(1))
+  dataset = inputs.create(config)
+  pixels = ((batch["image"] - dataset.mean) / dataset.std).astype(np.float32)
+  logits, _ = jaxmix.models.create("resnet8", 10, width=4).apply(
+    {"params": state.params, "batch_stats": state.batch_stats},
+    pixels,
+    train=True,
+    mutable=["batch_stats"],
+  )
+  loss = jaxmix.losses.softmax_cross_entropy(
+    logits, jnp.asarray(batch["label"])
+  )
+  np.testing.assert_allclose(metrics["loss"][0], jnp.mean(loss), rtol=1e-5)
+  # At rate 0 the average is the new weights themselves.
+  jax.tree.map(
+    np.testing.assert_array_equal, new.polyak, (new.params, new.batch_stats)
+  )
+
+
+def test_summarize_counts_top_five_where_there_are_many_classes():
+  logits = jnp.zeros((2, 30)).at[0, :6].set(jnp.arange(6.0)).at[1, 7].set(1.0)
+  labels = jnp.array([1, 7])
+  sums = steps._evaluation_sums("", logits, labels, jnp.array([True, True]))
+  assert float(sums["top5_correct"]) == 2.0
+  labels = jnp.array([0, 7])
+  sums = steps._evaluation_sums("", logits, labels, jnp.array([True, False]))
+  assert float(sums["top5_correct"]) == 0.0
+
+
+@pytest.mark.parametrize(
+  ("size", "works"), [(100, "96, 104"), (3, "8"), (71, "64, 72")]
+)
+def test_a_batch_that_replicas_do_not_divide_names_sizes_that_work(size, works):
+  with pytest.raises(
+    ValueError, match=f"batch_size={size} cannot .* 8 replicas.* work: {works}"
+  ):
+    parallel.check_batch_size(size, 8)
