@@ -39,7 +39,7 @@ setup(
     "flax>=0.10.4",
     "jax>=0.9.2",
     "numpy>=2.0",
-    "optax>=0.2.4",
+    "optax>=0.2.5",
     "scipy>=1.13",
   ],
   extras_require={

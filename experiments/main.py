@@ -7,11 +7,14 @@ experiments/configs/digits.py:method=untied,seed=3; any key can be overridden by
 
 from __future__ import annotations
 
+import re
 import sys
 
 from absl import app, flags, logging
 import jax
 from ml_collections import config_flags
+
+from experiments.configs import common
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config",
@@ -67,10 +70,29 @@ def main(argv: list[str]) -> None:
     train.train_and_evaluate(config, _WORKDIR.value)
 
 
-def run() -> None:
-  """Parses the flags; a wrong config ends with its message, not a traceback."""
+def parse(argv: list[str]) -> list[str]:
+  """Parses the flags; a mistake ends with its message, not a traceback."""
   try:
-    app.run(main)
+    return flags.FLAGS(argv)
+  except (flags.Error, OSError) as error:
+    sys.exit(_cause(str(error)))
+  except AttributeError as error:
+    # ml_collections, for --config.KEY with a key that no config has.
+    hint = str(error).replace("\\n", " ").strip("\"'")
+    known = ", ".join(sorted(common.base()))
+    sys.exit(f"Unknown config key: {hint} Known keys: {known}.")
+
+
+def _cause(message: str) -> str:
+  """The last error that a wrapped message names, or all of it."""
+  found = re.findall(r"^\s*(\w+Error: .+|\[Errno.+)$", message, re.MULTILINE)
+  return found[-1] if found else message.strip()
+
+
+def run() -> None:
+  """Runs main; a wrong config ends with its message, not a traceback."""
+  try:
+    app.run(main, flags_parser=parse)
   except (
     ValueError,
     TypeError,

@@ -125,11 +125,11 @@ def _pmap(fun, in_axes, out_axes, donate):
 def _shard_map(mesh):
   def wrap(fun, in_axes, out_axes, donate):
     def per_device(*args):
-      args = [
+      own = [
         arg if axis is None else jax.tree.map(lambda x: x[0], arg)
         for arg, axis in zip(args, in_axes, strict=True)
       ]
-      return fun(*args)
+      return fun(*own)
 
     specs = tuple(P() if axis is None else P(AXIS) for axis in in_axes)
     # check_vma=False is pmap's meaning of a gradient: each replica's own.

@@ -117,7 +117,7 @@ def create(config: ConfigDict, dataset: Dataset) -> Steps:
       "accuracy": jnp.mean(hit),
     }
     metrics = jax.lax.pmean(metrics, AXIS)
-    metrics["gradient_norm"] = optax.global_norm(grads)
+    metrics["gradient_norm"] = optax.tree.norm(grads)
     metrics["learning_rate"] = jnp.asarray(rate(state.step), jnp.float32)
     return new_state, metrics
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 import re
 import time
@@ -25,13 +26,12 @@ def run(config: ConfigDict, workdir: str | pathlib.Path) -> None:
   from experiments import report  # matplotlib, only where it draws
 
   workdir = pathlib.Path(workdir)
+  _write_index(config, workdir)
   level = logging.get_verbosity()
   jobs = list(runs(config))
   begun = time.monotonic()
-  folders = []
   for i, (name, seed, own) in enumerate(jobs):
     folder = workdir / slug(name) / f"seed_{seed}"
-    folders.append(folder)
     logging.set_verbosity(logging.WARNING)
     try:
       result = train.train_and_evaluate(own, folder)
@@ -53,14 +53,24 @@ def run(config: ConfigDict, workdir: str | pathlib.Path) -> None:
 
 def runs(config: ConfigDict):
   """Yields (name, seed, config of that run), seeds innermost."""
-  for name, overrides in config.sweep.items():
+  for name, overrides in config.sweep:
     for seed in config.sweep_seeds:
       own = config.copy_and_resolve_references()
-      own.sweep = ConfigDict()
+      own.sweep = ()
       own.sweep_seeds = (seed,)
       own.seed = seed
       own.update(overrides)
       yield name, seed, own
+
+
+def _write_index(config: ConfigDict, workdir: pathlib.Path) -> None:
+  """Writes runs.json: names in their order, for the report."""
+  index = [
+    {"name": name, "folder": slug(name), "seeds": list(config.sweep_seeds)}
+    for name, _ in config.sweep
+  ]
+  workdir.mkdir(parents=True, exist_ok=True)
+  (workdir / "runs.json").write_text(json.dumps(index, indent=2) + "\n")
 
 
 def slug(name: str) -> str:

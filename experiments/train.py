@@ -24,20 +24,6 @@ from experiments.state import Checkpoints, TrainState
 # Dispatches in flight: enough to hide the host, few enough to bound the batches
 # that wait in device memory.
 _AHEAD = 3
-# What may change between a run and its continuation.
-_FREE_KEYS = frozenset(
-  {
-    "checkpoint_every",
-    "data_dir",
-    "keep_checkpoints",
-    "log_every",
-    "parallel",
-    "shuffle_buffer",
-    "steps_per_dispatch",
-    "sweep",
-    "sweep_seeds",
-  }
-)
 _PROGRAMS: dict[str, parallel.Mapped] = {}
 
 
@@ -164,7 +150,7 @@ def evaluate(
 def _programs(config: ConfigDict, dataset: Dataset) -> parallel.Mapped:
   """The compiled steps, shared by runs that differ in nothing compiled."""
   described = json.loads(config.to_json_best_effort())
-  for name in ("seed", "dataset", *(_FREE_KEYS - {"parallel"})):
+  for name in ("seed", "dataset", *(common.FREE_KEYS - {"parallel"})):
     described.pop(name)
   described["shapes"] = [dataset.image_shape, dataset.num_classes]
   described["scale"] = [
@@ -236,7 +222,8 @@ def _write_config(config: ConfigDict, workdir: pathlib.Path) -> None:
     differing = [
       f"{name}: {before.get(name)!r} there, {described.get(name)!r} now"
       for name in sorted(before.keys() | described.keys())
-      if name not in _FREE_KEYS and before.get(name) != described.get(name)
+      if name not in common.FREE_KEYS
+      and before.get(name) != described.get(name)
     ]
     if differing:
       raise ValueError(

@@ -77,7 +77,8 @@ def pgd(
 
   Madry et al., 2018, https://arxiv.org/abs/1706.06083. Steps follow the
   gradient's sign (linf) or its direction (l2), and are projected onto the ball,
-  then onto the bounds.
+  then onto the bounds. Call it under `jit`: eagerly it compiles its loop
+  at every call.
 
   Args:
     key: PRNG key of the random start; unused without one.
@@ -128,6 +129,10 @@ def pgd(
     if norm == "linf":
       direction = jnp.sign(gradient)
     else:
+      # Scaled first: the square of a confident network's gradient underflows.
+      axes = tuple(range(1, gradient.ndim))
+      largest = jnp.max(jnp.abs(gradient), axis=axes, keepdims=True)
+      gradient = gradient / jnp.where(largest > 0.0, largest, 1.0)
       direction = gradient / jnp.maximum(_l2_norm(gradient), 1e-12)
     return project(delta + step_size * direction)
 

@@ -12,7 +12,7 @@ from typing import Any
 import chex
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import betainc
+from jax.scipy.special import betainc, betaln
 import numpy as np
 
 from jaxmix import checks
@@ -20,6 +20,8 @@ from jaxmix import checks
 # sigmoid(-104) is the smallest float32 denormal: beyond it lam is exactly 0.
 _LOGIT_LIMIT = 104.0
 _BISECTIONS = 40
+_LOGIT_TAIL = 30.0
+_LOGIT_END = 1e6
 
 
 def sample_logit(
@@ -58,9 +60,9 @@ def quantile_logit(
 ) -> chex.Array:
   """logit of the `prob`-quantile of Beta(alpha, beta), by bisection.
 
-  Bisects the regularised incomplete beta function over logits in [-104, 104],
-  the range in which float32 tells lam from 0 and 1; quantiles outside come out
-  as an end.
+  Bisects the regularised incomplete beta function over the logits in which
+  float32 tells lam from 0 and 1; beyond |logit| = 30 the law is a power, and
+  its quantiles have a closed form.
 
   Args:
     prob: probabilities in [0, 1], any shape.
@@ -88,7 +90,15 @@ def quantile_logit(
 
   limit = jnp.full(prob.shape, _LOGIT_LIMIT, jnp.float32)
   low, high = jax.lax.fori_loop(0, _BISECTIONS, halve, (-limit, limit))
-  return 0.5 * (low + high)
+  # Far in a tail the law is a power: P(logit < t) = exp(a t) / (a B(a, b)),
+  # up to a factor 1 + O(exp(t)), and solved in closed form.
+  scale = betaln(a, b)
+  left = (jnp.log(prob) + jnp.log(a) + scale) / a
+  right = -(jnp.log1p(-prob) + jnp.log(b) + scale) / b
+  middle = 0.5 * (low + high)
+  middle = jnp.where(left < -_LOGIT_TAIL, left, middle)
+  middle = jnp.where(right > _LOGIT_TAIL, right, middle)
+  return jnp.clip(middle, -_LOGIT_END, _LOGIT_END)
 
 
 def stratified_logit(
@@ -155,8 +165,7 @@ def nodes(
   beta = checks.concentration("beta", beta)
   known = isinstance(alpha, float) and isinstance(beta, float)
   xp: Any = np if known else jnp
-  # Monic Jacobi recurrence on [-1, 1] for (1 - t)^p (1 + t)^q, lam = (1 + t) /
-  # 2.
+  # Monic Jacobi recurrence for (1 - t)^p (1 + t)^q, t = 2 lam - 1.
   p, q = beta - 1.0, alpha - 1.0
   k: Any = np.arange(1.0, num_nodes, dtype=np.float64 if known else np.float32)
   s = 2.0 * k + p + q

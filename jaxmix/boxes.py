@@ -63,6 +63,8 @@ class CutMixPlan:
         )
     if partners is None:
       partners = self.source.inputs(tree)
+    else:
+      checks.same_shapes("partners", partners, tree)
     top, bottom, left, right = (self.box[:, i, None, None] for i in range(4))
     row = jnp.arange(height, dtype=jnp.int32)[None, :, None]
     column = jnp.arange(width, dtype=jnp.int32)[None, None, :]
@@ -70,6 +72,7 @@ class CutMixPlan:
 
     def paste(x, other):
       other = jnp.take(other, self.partner, axis=0, mode="clip")
+      other = other.astype(x.dtype)
       return jnp.where(
         inside.reshape(inside.shape + (1,) * (x.ndim - 3)), other, x
       )

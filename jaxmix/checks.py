@@ -84,6 +84,16 @@ def batch_size(**trees: chex.ArrayTree) -> int:
   return next(iter(sizes.values()))
 
 
+def same_shapes(name: str, tree: chex.ArrayTree, like: chex.ArrayTree) -> None:
+  """Raises ValueError unless `tree` has the structure and shapes of `like`."""
+  shapes, expected = jax.tree.map(np.shape, tree), jax.tree.map(np.shape, like)
+  if shapes != expected:
+    raise ValueError(
+      f"{name} must have the structure and shapes of the inputs, {expected}, "
+      f"got {shapes}."
+    )
+
+
 def floating(name: str, tree: chex.ArrayTree) -> None:
   """Raises TypeError unless every leaf of `tree` is floating point."""
   for leaf in jax.tree.leaves(tree):

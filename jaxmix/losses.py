@@ -217,7 +217,7 @@ def label_embeddings(
         f"orthonormal=True needs dim >= num_classes, got dim={dim} and "
         f"num_classes={num_classes}."
       )
-    return jax.random.orthogonal(key, dim)[:num_classes]
+    return jax.random.orthogonal(key, dim, dtype=jnp.float32)[:num_classes]
   rows = jax.random.normal(key, (num_classes, dim), jnp.float32)
   return rows / jnp.linalg.norm(rows, axis=-1, keepdims=True)
 

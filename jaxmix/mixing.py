@@ -56,19 +56,25 @@ class MixPlan:
 
     Raises:
       TypeError: if a leaf is not floating point.
-      ValueError: if a leaf's leading axis is not B.
+      ValueError: if a leaf's leading axis is not B, or partners are shaped
+        otherwise.
     """
     checks.floating("inputs", tree)
     checks.batch_size(plan=self.lam, inputs=tree)
     if partners is None:
       partners = self.source.inputs(tree)
+    else:
+      checks.same_shapes("partners", partners, tree)
     lam = self.lam
 
     def blend(x, other):
-      wide = jnp.promote_types(x.dtype, jnp.float32)
+      x, other = jnp.asarray(x), jnp.asarray(other)
+      wide = x.dtype if jnp.finfo(x.dtype).bits > 32 else jnp.float32
       own = losses.expand(lam, x.ndim).astype(wide)
       other = jnp.take(other, self.partner, axis=0, mode="clip").astype(wide)
-      return (own * x.astype(wide) + (1.0 - own) * other).astype(x.dtype)
+      mixed = own * x.astype(wide) + (1.0 - own) * other
+      # 0 * inf is nan: a partner of no weight must not count.
+      return jnp.where(own == 1.0, x, mixed.astype(x.dtype))
 
     return jax.tree.map(blend, tree, partners)
 

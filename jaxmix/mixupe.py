@@ -109,7 +109,8 @@ def enhance_loss(
 ) -> chex.Array:
   """kappa (L + eta R), kappa = stop_gradient(|L| / |L + eta R|).
 
-  MixupE (UAI 2023), eq. (5). The value has magnitude |L| whatever eta is; only
+  MixupE (UAI 2023), eq. (5). The value is |L| (with the sign of L + eta R, for
+  losses that can be negative) whatever eta is; only
   the gradient changes. Where L + eta R = 0 no scale exists and kappa is 1.
 
   Args:
@@ -201,7 +202,10 @@ def mixupe_loss(
 
   Returns:
     (loss, `MixupEAux`). With axis_name the loss is this replica's share: the
-    mean over replicas has the value |L|.
+    mean over replicas has the value |L|. Average the replicas' gradients, or
+    differentiate `jax.lax.pmean(loss, axis_name)`; under shard_map with
+    check_vma=True, which sums gradients of replicated parameters by itself, do
+    the latter.
 
   Raises:
     TypeError: if inputs are not floating point or labels make no sense.
@@ -235,7 +239,8 @@ def mixupe_loss(
     checks.bound_axis(axis_name)
   eta = checks.scalar("eta", eta)
 
-  count = math.ceil(clean_fraction * size)
+  # 0.07 * 100 is 7.000000000000001 in floating point.
+  count = max(1, math.ceil(clean_fraction * size - 1e-6))
   targets = plan.targets(labels)
   mixed = plan.mix(x)
   exact = penalty == "exact"
@@ -288,7 +293,7 @@ def mixupe_loss(
     raise ValueError(
       f"loss_fn must return [B] = [{size}] losses, got {values.shape}."
     )
-  loss = replica_mean(values, mask, axis_name)
+  loss = replica_mean(values.astype(jnp.float32), mask, axis_name)
   point_mask = None if mask is None else mask[:count]
   shift = jnp.asarray(plan.mean_shift, jnp.float32)
   term = shift * replica_mean(terms, point_mask, axis_name)
@@ -348,9 +353,11 @@ def _concatenate(first, second):
 
 def _towards_mean(x, input_mean):
   """xbar - x, leaf by leaf; a scalar xbar stands for every leaf."""
-  if jnp.ndim(jax.tree.leaves(input_mean)[0]) == 0:
-    mean = jax.tree.leaves(input_mean)[0]
-    return jax.tree.map(lambda leaf: jnp.asarray(mean, leaf.dtype) - leaf, x)
+  single = jax.tree_util.treedef_is_leaf(jax.tree.structure(input_mean))
+  if single and jnp.ndim(input_mean) == 0:
+    return jax.tree.map(
+      lambda leaf: jnp.asarray(input_mean, leaf.dtype) - leaf, x
+    )
   return jax.tree.map(
     lambda leaf, mean: jnp.asarray(mean, leaf.dtype) - leaf, x, input_mean
   )

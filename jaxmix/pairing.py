@@ -119,6 +119,7 @@ def permutation(
   order = jax.random.permutation(key, batch_size).astype(jnp.int32)
   if mask is None:
     return Partners(order)
+  mask = jnp.asarray(mask)  # a NumPy mask takes no traced index
   ranks, _ = _ranks(mask)
   # The real examples in random order, then the padded ones in theirs.
   shuffled = order[jnp.argsort(~mask[order], stable=True)]
@@ -203,8 +204,7 @@ def between(
   """Partners from a second, independently drawn batch, position by position.
 
   The untied MixUp paper (2020, section 6.1) pairs two shuffled copies of the
-  data
-  set: closer to independent sampling than shuffling one batch.
+  data set: closer to independent sampling than shuffling one batch.
 
   Args:
     partners: (inputs, labels) of the second batch, shaped like the first's.

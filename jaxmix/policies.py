@@ -260,6 +260,9 @@ def as_dat(policy: MixingPolicy) -> MixingPolicy:
   b/(a+b) Beta(b+1, a), under which Lemma 3.1 of Zhang et al. (2021) and Theorem
   1 of MixupE take expectations.
 
+  The swaps are independent, so a policy with one lam a batch becomes one of two
+  values, lam and 1 - lam.
+
   Args:
     policy: any policy.
 

@@ -9,6 +9,20 @@ from typing import Any
 from ml_collections import ConfigDict, config_dict
 
 METHODS = ("erm", "mixup", "mixupe", "untied", "dat", "cutmix")
+# What leaves a run's numbers as they are, and so may change when it is resumed.
+FREE_KEYS = frozenset(
+  {
+    "checkpoint_every",
+    "data_dir",
+    "keep_checkpoints",
+    "log_every",
+    "parallel",
+    "shuffle_buffer",
+    "steps_per_dispatch",
+    "sweep",
+    "sweep_seeds",
+  }
+)
 
 
 def base() -> ConfigDict:
@@ -65,8 +79,8 @@ def base() -> ConfigDict:
   config.keep_checkpoints = 3
   config.parallel = "pmap"
   config.fgsm_epsilon = 0.0  # on the [0, 1] pixel scale; 0: not measured
-  # Several runs in one process: name -> overrides, each with every seed.
-  config.sweep = ConfigDict()
+  # Several runs in one process: (name, overrides) pairs, each with every seed.
+  config.sweep = ()
   config.sweep_seeds = (0,)
   return config
 

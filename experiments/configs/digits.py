@@ -43,16 +43,14 @@ def get_config(arg: str | None = None) -> ConfigDict:
 
 def _compare(config: ConfigDict) -> None:
   config.sweep_seeds = (0, 1, 2, 3, 4)
-  config.sweep = ConfigDict(
-    {
-      "ERM": {"method": "erm"},
-      "Mixup": {"method": "mixup"},
-      "MixupE": {"method": "mixupe"},
-      "MixupE, a quarter clean": {"method": "mixupe", "clean_fraction": 0.25},
-      "MixupE, at mixed points": {"method": "mixupe", "penalty_at": "mixed"},
-      "untied MixUp": {"method": "untied"},
-      "DAT": {"method": "dat"},
-    }
+  config.sweep = (
+    ("ERM", {"method": "erm"}),
+    ("Mixup", {"method": "mixup"}),
+    ("MixupE", {"method": "mixupe"}),
+    ("MixupE, a quarter clean", {"method": "mixupe", "clean_fraction": 0.25}),
+    ("MixupE, at mixed points", {"method": "mixupe", "penalty_at": "mixed"}),
+    ("untied MixUp", {"method": "untied"}),
+    ("DAT", {"method": "dat"}),
   )
 
 

@@ -91,9 +91,7 @@ def test_evaluation_counts_every_example_once(processes):
   data = arrays.load_digits(config())
   seen, lengths = [], set()
   for p in range(processes):
-    dataset = arrays.create(
-      config(), process_index=p, process_count=processes
-    )
+    dataset = arrays.create(config(), process_index=p, process_count=processes)
     batches = list(dataset.evaluate())
     lengths.add(len(batches))
     for batch in batches:

@@ -138,9 +138,9 @@ def test_every_key_is_read_somewhere():
     for path in (ROOT / "experiments").rglob("*.py")
     if "configs" not in path.parts or path.name == "common.py"
   )
-  source = source[: source.index("def base()")] + source[
-    source.index("def recipe(") :
-  ]
+  source = (
+    source[: source.index("def base()")] + source[source.index("def recipe(") :]
+  )
   unread = [
     key
     for key in common.base()

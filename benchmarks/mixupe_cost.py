@@ -1,0 +1,185 @@
+"""What MixupE costs: whole training steps beside Mixup's.
+
+  python -m benchmarks.mixupe_cost [--model=resnet20 --batch=32 --size=32]
+    [--rounds=6] [--cores=N] [--out=FILE.json]
+
+The steps are those of `experiments.main` (draw, mix, gradient, optimiser,
+Polyak average), one replica on one device, taking turns. Beside the times
+stands the compiled program's own count of operations, which no load disturbs,
+and the prediction for it: a clean pass over a fraction rho of the batch makes
+the step 1 + rho times Mixup's. The exact penalty carries a tangent through its
+pass, forward and back, which doubles that pass; no prediction is given for it.
+
+The model may be any of `jaxmix.models.names()`: vit_b16_tiny and mlp are
+without batch norm. Most of the run is the compilation of nine programs.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping, Sequence
+import sys
+from types import SimpleNamespace
+from typing import Any
+
+import jax
+from jax.sharding import PartitionSpec as P
+import numpy as np
+
+from benchmarks import timing
+from experiments import steps
+from experiments.configs import common
+
+_MIXUPE = {"method": "mixupe"}
+# Row: (what the config says, predicted ratio to Mixup).
+VARIANTS: Mapping[str, tuple[dict[str, Any], float | None]] = {
+  "ERM": ({"method": "erm"}, 1.0),
+  "Mixup": ({"method": "mixup"}, 1.0),
+  "MixupE, joint": (_MIXUPE | {"clean_pass": "joint"}, 2.0),
+  "MixupE, split": (_MIXUPE | {"clean_pass": "split"}, 2.0),
+  "MixupE, separate": (_MIXUPE | {"clean_pass": "separate"}, 2.0),
+  "MixupE, 1/2 clean": (_MIXUPE | {"clean_fraction": 0.5}, 1.5),
+  "MixupE, 1/4 clean": (_MIXUPE | {"clean_fraction": 0.25}, 1.25),
+  "MixupE, at mixed points": (_MIXUPE | {"penalty_at": "mixed"}, 1.0),
+  "MixupE, exact": (
+    _MIXUPE | {"penalty": "exact", "clean_pass": "separate"},
+    None,
+  ),
+}
+_NUM_CLASSES = 10
+
+
+def measure(
+  model: str, batch: int, size: int, rounds: int
+) -> list[dict[str, Any]]:
+  """Times a step of every variant; returns the table's rows."""
+  programs = {
+    name: _compile(overrides, model, batch, size)
+    for name, (overrides, _) in VARIANTS.items()
+  }
+  times = timing.interleave(
+    {name: run for name, (run, _) in programs.items()}, rounds
+  )
+  rows = []
+  for name, (_, prediction) in VARIANTS.items():
+    own, mixup = times[name], times["Mixup"]
+    flops, mixup_flops = programs[name][1], programs["Mixup"][1]
+    rows.append(
+      {
+        "name": name,
+        "median_ms": 1e3 * float(np.median(own.wall)),
+        "cpu_ms": 1e3 * float(np.median(own.cpu)),
+        "ratio": float(np.median(own.wall / mixup.wall)),
+        "cpu_ratio": float(np.median(own.cpu / mixup.cpu)),
+        "gflop": flops / 1e9,
+        "flop_ratio": flops / mixup_flops,
+        "prediction": prediction,
+      }
+    )
+  return rows
+
+
+def _compile(overrides, model, batch, size):
+  """Returns (a function that takes one step, its floating-point operations)."""
+  config = common.base()
+  config.model = model
+  config.batch_size = batch
+  config.update(overrides)
+  config = common.resolve(config)
+  dataset = SimpleNamespace(
+    image_shape=(size, size, 3),
+    num_classes=_NUM_CLASSES,
+    mean=np.full(3, 127.5, np.float32),
+    std=np.full(3, 64.0, np.float32),
+  )
+  functions = steps.create(config, dataset)
+  # One replica whatever the device count: a time per chip.
+  mesh = jax.make_mesh(
+    (1,),
+    (steps.AXIS,),
+    axis_types=(jax.sharding.AxisType.Auto,),
+    devices=jax.devices()[:1],
+  )
+  step = jax.jit(
+    jax.shard_map(
+      functions.train,
+      mesh=mesh,
+      in_specs=(P(), P(steps.AXIS), P()),
+      out_specs=P(),
+      check_vma=False,
+    ),
+    donate_argnums=0,
+  )
+  generator = np.random.default_rng(0)
+  shape = (batch, *dataset.image_shape)
+  data = jax.device_put(
+    {
+      "image": generator.integers(0, 256, shape, np.uint8),
+      "label": generator.integers(0, _NUM_CLASSES, batch, np.int32),
+    },
+    jax.sharding.NamedSharding(mesh, P(steps.AXIS)),
+  )
+  everywhere = jax.sharding.NamedSharding(mesh, P())
+  state = jax.jit(functions.init, out_shardings=everywhere)(jax.random.key(0))
+  key = jax.device_put(jax.random.key(1), everywhere)
+  program = step.lower(state, data, key).compile()
+
+  def run():
+    nonlocal state
+    state, metrics = jax.block_until_ready(program(state, data, key))
+    return metrics
+
+  return run, float(program.cost_analysis()["flops"])
+
+
+def table(rows: Sequence[dict[str, Any]]) -> str:
+  """The rows as Markdown; every ratio is to Mixup."""
+
+  def cells(row):
+    yield row["name"]
+    yield f"{row['median_ms']:.1f}"
+    yield f"{row['ratio']:.2f}"
+    yield f"{row['cpu_ratio']:.2f}"
+    yield f"{row['gflop']:.3f}"
+    yield f"{row['flop_ratio']:.2f}"
+    yield "-" if row["prediction"] is None else f"{row['prediction']:.2f}"
+
+  header = [
+    "step",
+    "median ms",
+    "x Mixup",
+    "by CPU time",
+    "GFLOP",
+    "by operations",
+    "predicted",
+  ]
+  return timing.table(header, [list(cells(row)) for row in rows])
+
+
+def main(argv: Sequence[str]) -> dict[str, Any]:
+  """Parses the options, measures, prints; returns what --out is given."""
+  parser = argparse.ArgumentParser(
+    prog="python -m benchmarks.mixupe_cost",
+    description=__doc__.split("\n")[0],
+  )
+  parser.add_argument("--model", default="resnet20")
+  parser.add_argument("--batch", type=int, default=32)
+  parser.add_argument("--size", type=int, default=32, help="side, pixels")
+  parser.add_argument("--rounds", type=int, default=6)
+  parser.add_argument("--cores", type=int, help="how many to use; all")
+  parser.add_argument("--out", help="JSON file to write")
+  options = parser.parse_args(argv)
+  timing.use_cores(options.cores)
+  result: dict[str, Any] = {
+    "environment": timing.environment("benchmarks.mixupe_cost", argv),
+    "options": vars(options),
+  }
+  result["rows"] = measure(
+    options.model, options.batch, options.size, options.rounds
+  )
+  timing.report(table(result["rows"]), result, options.out)
+  return result
+
+
+if __name__ == "__main__":
+  main(sys.argv[1:])

@@ -1,0 +1,61 @@
+"""What runs came to: a table, every number behind it, and two figures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+import os
+import pathlib
+
+from experiments.report import figures, measures, runs, table
+
+
+def write(
+  workdirs: Sequence[str | pathlib.Path],
+  out: str | pathlib.Path,
+  *,
+  weights: str = "polyak",
+) -> str:
+  """Compares the finished runs below some folders.
+
+  A row is the runs that differ in seed only: in the config, and in the end of
+  the folder's name (mixup/seed_0, mixup_s0, mixup_0). It is named after that
+  folder, in full if two rows' names are the same. In a sweep, runs.json says
+  names and order: [{"name": ..., "folder": ..., "seeds": [...]}, ...].
+
+  Writes table.md, summary.json (both weights, every seed; null is what was not
+  measured or is not finite), curves.png and results.png.
+
+  Args:
+    workdirs: the runs' folders, or folders above them.
+    out: where the four files go; made if missing.
+    weights: "polyak" or "live": whose evaluation the table and plots show.
+
+  Returns:
+    The table in Markdown, what to know about it, and the paths written.
+
+  Raises:
+    ValueError: if `weights` is neither, no run or no finished run is found,
+      two runs of a row have the same seed, or rows were not evaluated on the
+      same examples.
+  """
+  if weights not in measures.PREFIXES:
+    raise ValueError(
+      f"weights must be one of {', '.join(measures.PREFIXES)}; got {weights!r}."
+    )
+  roots = [pathlib.Path(os.path.abspath(workdir)) for workdir in workdirs]
+  found = runs.find(roots)
+  warnings = runs.left_out(found, roots)
+  groups = runs.group([run for run in found if run.is_finished])
+  if not groups:
+    raise ValueError("No finished run to report. " + " ".join(warnings))
+  runs.check_comparable(groups)
+
+  out = pathlib.Path(out)
+  out.mkdir(parents=True, exist_ok=True)
+  text = table.markdown(groups, weights)
+  text += "".join(f"\n**Warning:** {warning}\n" for warning in warnings)
+  (out / "table.md").write_text(text)
+  (out / "summary.json").write_text(table.summary(groups, warnings))
+  figures.draw(groups, weights, out)
+  names = ("table.md", "summary.json", "curves.png", "results.png")
+  return text + "\n" + "\n".join(str(out / name) for name in names)

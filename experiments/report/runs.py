@@ -1,0 +1,201 @@
+"""Finding runs below folders, and grouping those that differ in seed only."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+import dataclasses
+import json
+import os
+import pathlib
+import re
+from typing import Any
+
+import numpy as np
+
+from experiments import metrics
+from experiments.configs import common
+
+# What may differ within a group.
+_FREE_KEYS = common.FREE_KEYS | {"seed", "eval_batch_size"}
+# The seed at the end of a folder's name, such as seed_0, mixup_s0 or mixup_0.
+_SEED = re.compile(r"(^seed|[-_.](seed|s)?)[-_]?\d+$")
+
+
+@dataclasses.dataclass(frozen=True)
+class Run:
+  """One folder that holds config.json and metrics.jsonl.
+
+  Attributes:
+    folder: that folder.
+    config: config.json.
+    evals: metrics.jsonl's evaluation lines, in order.
+    speed: the median of its images_per_second, None before the first.
+  """
+
+  folder: pathlib.Path
+  config: dict[str, Any]
+  evals: list[dict[str, Any]]
+  speed: float | None
+
+  @property
+  def is_finished(self) -> bool:
+    """Whether the last step was evaluated."""
+    return self.step >= self.config["total_steps"]
+
+  @property
+  def step(self) -> int:
+    """The step last evaluated, 0 for none."""
+    return self.evals[-1]["step"] if self.evals else 0
+
+  @property
+  def base(self) -> pathlib.Path:
+    """The folder less the seed at its end."""
+    return self.folder.parent / _SEED.sub("", self.folder.name)
+
+  @property
+  def setting(self) -> dict[str, Any]:
+    """The config less what may differ within a group."""
+    return {k: v for k, v in self.config.items() if k not in _FREE_KEYS}
+
+
+@dataclasses.dataclass
+class Group:
+  """Finished runs that differ in seed only: one row of the table.
+
+  Attributes:
+    name: what the row is called.
+    runs: by seed, in order.
+  """
+
+  name: str
+  runs: dict[int, Run]
+
+  @property
+  def first(self) -> Run:
+    """The run of the lowest seed."""
+    return next(iter(self.runs.values()))
+
+  @property
+  def epsilon(self) -> float:
+    """The size of the attack its evaluations ran, 0 for none."""
+    return self.first.config["fgsm_epsilon"]
+
+
+def find(roots: Sequence[pathlib.Path]) -> list[Run]:
+  """Returns every run at or below the folders, each once, in a fixed order.
+
+  Raises:
+    ValueError: if there is none.
+  """
+  found: dict[pathlib.Path, Run] = {}
+  for root in roots:
+    for name, below, files in os.walk(root):
+      below[:] = sorted(set(below) - {"checkpoints"})
+      folder = pathlib.Path(name)
+      if "config.json" in files and "metrics.jsonl" in files:
+        found.setdefault(folder.resolve(), _read(folder))
+  if not found:
+    raise ValueError(
+      f"No runs found at or below {', '.join(map(str, roots))}. A run is a "
+      "folder with config.json and metrics.jsonl, a --workdir of "
+      "`python -m experiments.main`."
+    )
+  return list(found.values())
+
+
+def _read(folder: pathlib.Path) -> Run:
+  rows = metrics.read(folder / "metrics.jsonl")
+  speeds = [
+    row["images_per_second"] for row in rows if "images_per_second" in row
+  ]
+  return Run(
+    folder=folder,
+    config=json.loads((folder / "config.json").read_text()),
+    evals=[row for row in rows if row["split"] == "eval"],
+    speed=float(np.median(speeds)) if speeds else None,
+  )
+
+
+def left_out(runs: Sequence[Run], roots: Sequence[pathlib.Path]) -> list[str]:
+  """Names the runs that have not finished, or not started in their sweep."""
+  warnings = [
+    f"{run.folder} is unfinished (step {run.step:,} of "
+    f"{run.config['total_steps']:,}): left out."
+    for run in runs
+    if not run.is_finished
+  ]
+  for sweep in dict.fromkeys(run.base.parent for run in runs):
+    for name, entry in _listed(sweep).items():
+      for seed in entry["seeds"]:
+        folder = sweep / name / f"seed_{seed}"
+        asked = any(root in (folder, *folder.parents) for root in roots)
+        if asked and not (folder / "metrics.jsonl").exists():
+          warnings.append(f"{folder} has not started: left out.")
+  return warnings
+
+
+def group(runs: Sequence[Run]) -> list[Group]:
+  """Groups runs that differ in seed only, named and in the table's order.
+
+  Raises:
+    ValueError: if two runs of a group have the same seed.
+  """
+  members: dict[tuple[pathlib.Path, str], dict[int, Run]] = {}
+  for run in runs:
+    key = (run.base, json.dumps(run.setting, sort_keys=True))
+    own = members.setdefault(key, {})
+    other = own.setdefault(run.config["seed"], run)
+    if other is not run:
+      raise ValueError(
+        f"{other.folder} and {run.folder} are runs of one config with the same "
+        f"seed, {run.config['seed']}; a standard error needs different ones."
+      )
+  groups = [
+    Group(_name(list(own.values())), dict(sorted(own.items())))
+    for own in members.values()
+  ]
+  parents = list(dict.fromkeys(base.parent for base, _ in members))
+
+  def order(one: Group) -> tuple[int, int]:
+    base = one.first.base
+    names = list(_listed(base.parent))
+    rank = names.index(base.name) if base.name in names else len(names)
+    return parents.index(base.parent), rank
+
+  groups.sort(key=order)
+  names = [one.name for one in groups]
+  for one in groups:
+    if names.count(one.name) > 1:
+      one.name += f" ({one.first.folder})"
+  return groups
+
+
+def _listed(sweep: pathlib.Path) -> dict[str, dict[str, Any]]:
+  """The entries of a sweep's runs.json by folder; none where there is none."""
+  path = sweep / "runs.json"
+  entries = json.loads(path.read_text()) if path.is_file() else []
+  return {entry["folder"]: entry for entry in entries}
+
+
+def _name(runs: Sequence[Run]) -> str:
+  """A sweep's own name, or one made of the folder's."""
+  folder, base = runs[0].folder, runs[0].base
+  if entry := _listed(base.parent).get(base.name):
+    return entry["name"]
+  # The number that ends a single run's name need not be a seed.
+  alone = len(runs) == 1 and base != folder.parent
+  return folder.name if alone else base.name
+
+
+def check_comparable(groups: Sequence[Group]) -> None:
+  """Raises a ValueError unless all were evaluated on the same examples."""
+  tests = {}
+  for one in groups:
+    config, last = one.first.config, one.first.evals[-1]
+    test = (config["dataset"], config["eval_split"], last["examples"])
+    tests[test] = one.name
+  if len(tests) > 1:
+    raise ValueError(
+      "The runs were not evaluated on the same examples; report on them "
+      f"separately: {', '.join(f'{tests[test]}: {test}' for test in tests)}."
+    )

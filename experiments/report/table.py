@@ -1,0 +1,160 @@
+"""The comparison table (table.md) and every number behind it (summary.json)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+import json
+import math
+from typing import Any
+
+import numpy as np
+
+from experiments.report import measures
+from experiments.report.measures import Statistic
+from experiments.report.runs import Group
+
+
+def markdown(groups: Sequence[Group], weights: str) -> str:
+  """Returns the table, padded so that it also reads as text, and its notes."""
+  shown = measures.measured(groups, weights)
+  columns = [
+    ["method", *(one.name.replace("|", "\\|") for one in groups)],
+    ["runs", *(str(len(one.runs)) for one in groups)],
+  ]
+  for measure in shown:
+    numbers = [measure.last(one, weights) for one in groups]
+    columns.append([measure.title, *_cells(numbers, measure.decimals)])
+  baseline = _baseline(groups)
+  if baseline:
+    differences = [measures.paired(one, baseline, weights) for one in groups]
+    cells = _cells(differences, measures.ERROR.decimals, signed=True)
+    for i, (one, number) in enumerate(zip(groups, differences, strict=True)):
+      if number and len(number.per_seed) < len(one.runs):
+        cells[i] += f" ({len(number.per_seed)} of {len(one.runs)} runs)"
+    columns.append([f"error − {baseline.name}, paired (%)", *cells])
+
+  widths = [max(map(len, column)) for column in columns]
+  lines = [
+    [row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]
+    for row in zip(*columns, strict=True)
+  ]
+  rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
+  lines.insert(1, rule)
+  text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
+  attacked = any(measure.epsilon for measure in shown)
+  return f"{text}\n{_notes(groups, baseline, weights, attacked)}\n"
+
+
+def _baseline(groups: Sequence[Group]) -> Group | None:
+  """The first row of several that trained with plain mixup."""
+  for one in groups:
+    config = one.first.config
+    if config["method"] == "mixup" and not config["eta"]:
+      return one if len(groups) > 1 else None
+  return None
+
+
+def _cells(
+  numbers: Sequence[Statistic | None], decimals: int, *, signed: bool = False
+) -> list[str]:
+  """Formats a column; bold is what shows the lowest mean, ties included.
+
+  A signed column holds differences, of which only improvements can be bold.
+  """
+  means = {
+    round(number.mean, decimals)
+    for number in numbers
+    if number and math.isfinite(number.mean)
+  }
+  best = min(means, default=0.0)
+  to_choose = best < 0.0 if signed else sum(map(bool, numbers)) > 1
+  cells = []
+  for number in numbers:
+    if number is None:
+      cells.append("—")
+      continue
+    # Adding 0 turns a rounded -0 into 0.
+    mean = round(number.mean, decimals) + 0.0
+    sign = "+" if signed and mean else ""
+    text = f"{mean:{sign}.{decimals}f}".replace("-", "−")
+    if number.standard_error is not None:
+      text += f" ± {number.standard_error:.{decimals}f}"
+    cells.append(f"**{text}**" if to_choose and mean == best else text)
+  return cells
+
+
+def _notes(
+  groups: Sequence[Group], baseline: Group | None, weights: str, attacked: bool
+) -> str:
+  """What the table's numbers are, as one paragraph."""
+  steps = {one.name: one.first.config["total_steps"] for one in groups}
+  after = f"{max(steps.values()):,} steps"
+  if len(set(steps.values())) > 1:
+    each = ", ".join(f"{number:,} ({name})" for name, number in steps.items())
+    after = f"training lengths that differ: {each} steps"
+  which = {
+    "polyak": "the Polyak average of the weights",
+    "live": "the last step's weights",
+  }[weights]
+  run = groups[0].first
+  notes = [
+    f"On {run.evals[-1]['examples']:,.0f} test examples of "
+    f"{run.config['dataset']}, after {after}, with {which}."
+  ]
+  if any(len(one.runs) > 1 for one in groups):
+    notes.append(
+      "± is the standard error of the mean over seeds (sample standard "
+      "deviation / √runs); a single run has none."
+    )
+  if len(groups) > 1:
+    notes.append("Bold is the lowest mean, whatever its standard error.")
+  if attacked:
+    notes.append("ε is on the [0, 1] pixel scale.")
+  if baseline:
+    notes.append(
+      f"The last column is the mean over seeds of the test error less that of "
+      f"{baseline.name} with the same seed: below 0, better."
+    )
+  return " ".join(notes)
+
+
+def summary(groups: Sequence[Group], warnings: Sequence[str]) -> str:
+  """Returns every number, with both weights, as summary.json holds it.
+
+  Strict JSON: null is what was not measured, or what is not finite.
+  """
+  baseline, run = _baseline(groups), groups[0].first
+  told = {
+    "dataset": run.config["dataset"],
+    "examples": round(run.evals[-1]["examples"]),
+    "baseline": baseline.name if baseline else None,
+    "groups": [_described(one, baseline) for one in groups],
+    "warnings": list(warnings),
+  }
+  finite = json.loads(json.dumps(told), parse_constant=lambda name: None)
+  return json.dumps(finite, indent=2, ensure_ascii=False) + "\n"
+
+
+def _described(one: Group, baseline: Group | None) -> dict[str, Any]:
+  row: dict[str, Any] = {
+    "name": one.name,
+    "method": one.first.config["method"],
+    "seeds": list(one.runs),
+    "folders": [str(run.folder) for run in one.runs.values()],
+    "total_steps": one.first.config["total_steps"],
+    "fgsm_epsilon": one.epsilon,
+  }
+  for weights in measures.PREFIXES:
+    numbers = {m.key: m.last(one, weights) for m in measures.EVERY}
+    if baseline:
+      difference = measures.paired(one, baseline, weights)
+      numbers["error_percent_less_baseline"] = difference
+    row[weights] = {
+      key: number and number._asdict() for key, number in numbers.items()
+    }
+  speeds = {s: run.speed for s, run in one.runs.items() if run.speed}
+  row["images_per_second"] = {
+    "median": float(np.median(list(speeds.values()))) if speeds else None,
+    "per_seed": speeds,
+  }
+  return row

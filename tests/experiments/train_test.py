@@ -1,0 +1,347 @@
+"""train_and_evaluate and the command line: resumption, errors, every method."""
+
+import json
+import os
+import pathlib
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from experiments import metrics, sweep, train
+from experiments.configs import digits
+
+ROOT = pathlib.Path(__file__).parents[2]
+QUICK = "model=mlp,total_steps=60,log_every=5,eval_every=5,checkpoint_every=10"
+
+
+def quick_config(arg="", **changes):
+  config = digits.get_config(f"{QUICK},{arg}" if arg else QUICK)
+  config.batch_size = 64
+  config.total_steps = 10
+  config.warmup_steps = 2
+  config.model_options.features = (16,)
+  config.update(changes)
+  return config
+
+
+def evaluations(workdir):
+  rows = metrics.read(pathlib.Path(workdir) / "metrics.jsonl")
+  return [row for row in rows if row["split"] == "eval"]
+
+
+def command(workdir, arg=QUICK, *flags):
+  return [
+    sys.executable,
+    "-m",
+    "experiments.main",
+    f"--config=experiments/configs/digits.py:{arg}",
+    f"--workdir={workdir}",
+    *flags,
+  ]
+
+
+def environment(devices):
+  flags = (
+    f"--xla_force_host_platform_device_count={devices} "
+    "--xla_backend_optimization_level=0"
+  )
+  return os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
+
+
+def run(*args, devices=2, **kwargs):
+  return subprocess.run(
+    command(*args),
+    cwd=ROOT,
+    env=environment(devices),
+    capture_output=True,
+    text=True,
+    **kwargs,
+  )
+
+
+def test_a_run_leaves_what_the_command_line_promises(tmp_path):
+  result = train.train_and_evaluate(quick_config(), tmp_path)
+  rows = metrics.read(tmp_path / "metrics.jsonl")
+  assert [(row["step"], row["split"]) for row in rows] == [
+    (5, "train"),
+    (5, "eval"),
+    (10, "train"),
+    (10, "eval"),
+  ]
+  assert rows[-1] == result
+  for row in rows:
+    assert all(np.isfinite(v) for k, v in row.items() if k != "split")
+  assert rows[0]["images_per_second"] > 0
+  config = json.loads((tmp_path / "config.json").read_text())
+  assert (config["method"], config["eta"]) == ("mixupe", 1.0)
+  assert list(tmp_path.glob("events.out.tfevents.*"))
+  assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["10"]
+
+
+def test_a_finished_run_is_left_as_it_is(tmp_path):
+  train.train_and_evaluate(quick_config(), tmp_path)
+  before = (tmp_path / "metrics.jsonl").read_text()
+  train.train_and_evaluate(quick_config(), tmp_path)
+  assert (tmp_path / "metrics.jsonl").read_text() == before
+
+
+@pytest.mark.parametrize(
+  "arg",
+  [
+    "method=erm",
+    "method=erm,eta=0.5",
+    "method=mixup,pairing=ring",
+    "method=mixup,per_example=False",
+    "method=mixup,stratified=True",
+    "method=mixupe,clean_fraction=0.25",
+    "method=mixupe,penalty=exact,clean_pass=separate",
+    "method=mixupe,penalty_form=release",
+    "method=untied,pairing=between",
+    "method=dat,pairing=flip",
+    "method=cutmix,pairing=roll",
+    "method=mixupe,parallel=shard_map,dtype=bfloat16",
+  ],
+)
+def test_every_method_and_option_trains(tmp_path, arg):
+  result = train.train_and_evaluate(
+    quick_config(arg, total_steps=5, eval_every=5), tmp_path
+  )
+  assert result["examples"] == 1197
+  assert 0.0 < result["polyak_loss"] < 5.0
+
+
+def test_several_steps_a_dispatch_give_the_same_evaluations(tmp_path):
+  for size in (1, 5):
+    config = quick_config(steps_per_dispatch=size)
+    train.train_and_evaluate(config, tmp_path / str(size))
+  one, five = evaluations(tmp_path / "1"), evaluations(tmp_path / "5")
+  assert [row["step"] for row in one] == [row["step"] for row in five]
+  for a, b in zip(one, five, strict=True):
+    assert a["loss"] == pytest.approx(b["loss"], rel=1e-4)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+  workdir = tmp_path_factory.mktemp("whole")
+  done = run(workdir)
+  assert done.returncode == 0, done.stderr
+  return workdir
+
+
+def kill_when(moment, workdir):
+  """Starts the job and kills it as soon as `moment(workdir)` is true."""
+  process = subprocess.Popen(
+    command(workdir),
+    cwd=ROOT,
+    env=environment(2),
+    stdout=subprocess.DEVNULL,
+    stderr=subprocess.DEVNULL,
+  )
+  deadline = time.monotonic() + 300
+  while not moment(workdir):
+    assert process.poll() is None, "the run ended before it could be killed"
+    assert time.monotonic() < deadline
+    time.sleep(0.002)
+  process.send_signal(signal.SIGKILL)
+  process.wait()
+
+
+def lines(workdir):
+  path = workdir / "metrics.jsonl"
+  return path.read_text().count("\n") if path.exists() else 0
+
+
+def between_checkpoints(workdir):
+  return lines(workdir) >= 14  # step 35: five steps after a checkpoint
+
+
+def while_a_checkpoint_is_written(workdir):
+  return lines(workdir) >= 8 and list(workdir.glob("checkpoints/*tmp*"))
+
+
+def before_the_first_checkpoint(workdir):
+  return lines(workdir) >= 2
+
+
+@pytest.mark.parametrize(
+  "moment",
+  [
+    before_the_first_checkpoint,
+    between_checkpoints,
+    while_a_checkpoint_is_written,
+  ],
+)
+def test_kill_and_resume_equals_no_kill(tmp_path, uninterrupted, moment):
+  kill_when(moment, tmp_path)
+  assert evaluations(tmp_path)[-1]["step"] < 60
+  done = run(tmp_path)
+  assert done.returncode == 0, done.stderr
+  assert evaluations(tmp_path) == evaluations(uninterrupted)
+  steps = [row["step"] for row in evaluations(tmp_path)]
+  assert steps == list(range(5, 61, 5))
+
+
+def test_a_line_cut_short_is_written_again(tmp_path):
+  path = tmp_path / "metrics.jsonl"
+  path.write_text('{"step": 5, "split": "eval"}\n{"step": 10, "spl')
+  assert metrics.read(path) == [{"step": 5, "split": "eval"}]
+  writer = metrics.MetricsWriter(tmp_path, resume_step=5)
+  writer.write(10, "eval", {"loss": 1.0})
+  writer.close()
+  assert [row["step"] for row in metrics.read(path)] == [5, 10]
+
+
+def test_resuming_drops_lines_after_the_checkpoint(tmp_path):
+  path = tmp_path / "metrics.jsonl"
+  path.write_text(
+    "".join(f'{{"step": {k}, "split": "eval"}}\n' for k in (5, 10, 15))
+  )
+  metrics.MetricsWriter(tmp_path, resume_step=10).close()
+  assert [row["step"] for row in metrics.read(path)] == [5, 10]
+
+
+def test_a_loss_that_is_not_finite_names_the_step_and_keeps_checkpoints(
+  tmp_path,
+):
+  config = quick_config(
+    "method=erm",
+    optimizer="sgd",
+    learning_rate=1e30,
+    warmup_steps=8,
+    final_learning_rate_ratio=1.0,
+    checkpoint_every=1,
+    keep_checkpoints=10,
+    log_every=10,
+    eval_every=10,
+  )
+  with pytest.raises(train.NonFiniteLossError, match=r"at step (\d+);") as info:
+    train.train_and_evaluate(config, tmp_path)
+  step = int(str(info.value).split("at step ")[1].split(";")[0])
+  kept = sorted(int(p.name) for p in (tmp_path / "checkpoints").iterdir())
+  assert kept == list(range(1, step))
+
+
+def test_the_first_bad_step_of_several_in_flight_is_named():
+  good = {"loss": np.array([1.0, 2.0]), "gradient_norm": np.ones(2)}
+  bad = {"loss": np.array([1.0, np.nan]), "gradient_norm": np.ones(2)}
+  worse = {"loss": np.ones(2), "gradient_norm": np.array([np.inf, 1.0])}
+  with pytest.raises(train.NonFiniteLossError, match="loss is nan at step 14"):
+    train._finite([good, bad, worse], 16)
+  with pytest.raises(
+    train.NonFiniteLossError, match="gradient_norm is inf at step 13"
+  ):
+    train._finite([good, worse], 14)
+  assert len(train._finite([good, good], 4)) == 4
+
+
+def test_a_workdir_of_another_config_is_refused(tmp_path):
+  train.train_and_evaluate(quick_config(total_steps=5), tmp_path)
+  with pytest.raises(
+    ValueError, match="another config.*learning_rate: 0.003 there, 0.1 now"
+  ):
+    train.train_and_evaluate(
+      quick_config(total_steps=5, learning_rate=0.1), tmp_path
+    )
+
+
+def test_what_does_not_change_the_numbers_may_change(tmp_path):
+  train.train_and_evaluate(quick_config(total_steps=5), tmp_path)
+  config = quick_config(total_steps=5, keep_checkpoints=2, log_every=1)
+  train.train_and_evaluate(config, tmp_path)
+
+
+def test_replicas_must_divide_the_batch(tmp_path):
+  with pytest.raises(ValueError, match="batch_size=100 .* 96, 104"):
+    train.train_and_evaluate(quick_config(batch_size=100), tmp_path)
+  assert not (tmp_path / "config.json").exists()
+
+
+def test_seeds_share_compiled_steps(tmp_path):
+  train._PROGRAMS.clear()
+  results = [
+    train.train_and_evaluate(
+      quick_config(total_steps=5, seed=seed), tmp_path / str(seed)
+    )
+    for seed in (0, 1)
+  ]
+  assert len(train._PROGRAMS) == 1
+  assert results[0]["loss"] != results[1]["loss"]
+  train.train_and_evaluate(
+    quick_config(total_steps=5, eta=0.5), tmp_path / "eta"
+  )
+  assert len(train._PROGRAMS) == 2
+
+
+def test_a_sweep_runs_every_entry_with_every_seed_and_reports(tmp_path):
+  config = quick_config(total_steps=5)
+  config.sweep_seeds = (0, 1)
+  config.sweep = (
+    ("Mixup", {"method": "mixup"}),
+    ("MixupE, a quarter clean", {"method": "mixupe", "clean_fraction": 0.25}),
+  )
+  sweep.run(config, tmp_path)
+  for folder in ("mixup", "mixupe_a_quarter_clean"):
+    for seed in (0, 1):
+      row = evaluations(tmp_path / folder / f"seed_{seed}")[-1]
+      assert row["step"] == 5
+  table = (tmp_path / "table.md").read_text()
+  assert "Mixup" in table and "MixupE, a quarter clean" in table
+  assert list(tmp_path.glob("*.png"))
+
+
+@pytest.mark.parametrize(
+  ("arg", "flags", "message"),
+  [
+    ("method=mixpu", (), "ValueError: method must be one of erm, mixup"),
+    ("lr=1", (), "Unknown config key 'lr'; known keys: alpha"),
+    (
+      "model=resnet51",
+      (),
+      "ValueError: name must be one of coatnet0.*got 'resnet51'",
+    ),
+    (
+      "dataset=fashion_mnist",
+      ("--config.data_dir=/nowhere",),
+      "FileNotFoundError: .*Download the four files of Fashion-MNIST",
+    ),
+    (
+      "batch_size=25",
+      (),
+      "batch_size=25 cannot be divided among 2 replicas.* 24, 26",
+    ),
+    (
+      "seed=1",
+      ("--config.methd=erm",),
+      'Did you mean "method" .*Known keys: alpha, b1',
+    ),
+  ],
+)
+def test_bad_commands_end_with_their_message(tmp_path, arg, flags, message):
+  done = run(tmp_path, arg, *flags)
+  assert done.returncode != 0
+  assert "Traceback" not in done.stderr
+  assert re.search(message, done.stderr), done.stderr
+
+
+def test_in_memory_runs_never_import_tensorflow(tmp_path):
+  code = (
+    "import sys; from experiments import train; "
+    "from experiments.configs import digits; "
+    f"config = digits.get_config('smoke,model=mlp'); "
+    "config.model_options = {'features': (8,)}; "
+    f"train.train_and_evaluate(config, {str(tmp_path)!r}); "
+    "assert 'tensorflow' not in sys.modules"
+  )
+  done = subprocess.run(
+    [sys.executable, "-c", code],
+    cwd=ROOT,
+    env=environment(1),
+    capture_output=True,
+    text=True,
+  )
+  assert done.returncode == 0, done.stderr

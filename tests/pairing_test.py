@@ -1,0 +1,242 @@
+"""Pairings: who is mixed with whom, with and without padding."""
+
+import functools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxmix import mixing, pairing, policies
+
+LOCAL = {
+  "permutation": pairing.permutation,
+  "roll": pairing.roll,
+  "flip": pairing.flip,
+}
+SIZES = [1, 2, 5, 8]
+MASKS = [
+  [True, True, True, True, True],
+  [True, True, True, False, False],
+  [False, True, False, True, True],
+  [False, False, True, False, False],
+  [False, False, False, False, False],
+]
+
+
+@functools.partial(jax.jit, static_argnums=(0, 2))
+def pair(name, key, size, mask=None):
+  return LOCAL[name](key, size, mask)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("name", LOCAL)
+def test_every_example_is_a_partner_once(key, name, size):
+  partners = pair(name, key, size)
+  assert partners.index.dtype == jnp.int32
+  assert partners.valid is None
+  assert partners.source == pairing.Local()
+  np.testing.assert_array_equal(np.sort(partners.index), np.arange(size))
+
+
+def test_roll_and_flip_by_hand(key):
+  np.testing.assert_array_equal(pairing.roll(key, 4).index, [1, 2, 3, 0])
+  np.testing.assert_array_equal(pairing.flip(key, 4).index, [3, 2, 1, 0])
+  np.testing.assert_array_equal(pairing.flip(key, 5).index, [4, 3, 2, 1, 0])
+
+
+def test_roll_and_flip_with_padding_by_hand(key):
+  mask = jnp.array([True, False, True, True, False, True])
+  # Real: 0, 2, 3, 5; padded ones are their own partners.
+  np.testing.assert_array_equal(
+    pairing.roll(key, 6, mask).index, [2, 1, 3, 5, 4, 0]
+  )
+  np.testing.assert_array_equal(
+    pairing.flip(key, 6, mask).index, [5, 1, 3, 2, 4, 0]
+  )
+
+
+@pytest.mark.parametrize("mask", MASKS)
+@pytest.mark.parametrize("name", LOCAL)
+def test_padding_is_never_a_real_ones_partner(key, name, mask):
+  mask = np.array(mask)
+  for seed in range(5):
+    partners = pair(name, jax.random.key(seed), 5, jnp.asarray(mask))
+    index = np.asarray(partners.index)
+    np.testing.assert_array_equal(np.sort(index), np.arange(5))
+    np.testing.assert_array_equal(mask[index], mask)
+    np.testing.assert_array_equal(index[~mask], np.arange(5)[~mask])
+
+
+@pytest.mark.parametrize("name", LOCAL)
+def test_an_all_true_mask_changes_nothing_deterministic(key, name):
+  if name == "permutation":
+    return  # its law is the same, its draws need not be
+  np.testing.assert_array_equal(
+    pair(name, key, 5, jnp.ones(5, bool)).index, pair(name, key, 5).index
+  )
+
+
+@pytest.mark.parametrize(
+  "mask", [None, [True, True, False, True]], ids=["all", "masked"]
+)
+def test_permutation_is_uniform(mask):
+  n = 6_000
+  mask = None if mask is None else jnp.array(mask)
+  keys = jax.random.split(jax.random.key(1), n)
+  draw = jax.jit(jax.vmap(lambda k: pairing.permutation(k, 4, mask).index))
+  index = np.asarray(draw(keys))
+  real = np.arange(4) if mask is None else np.flatnonzero(mask)
+  count = np.array([[(index[:, i] == j).mean() for j in real] for i in real])
+  share = 1.0 / len(real)
+  # 4.5 standard errors of a frequency.
+  error = np.sqrt(share * (1.0 - share) / n)
+  np.testing.assert_allclose(count, share, atol=4.5 * error)
+  assert len(np.unique(index, axis=0)) == (24 if mask is None else 6)
+
+
+def test_permutation_depends_on_the_key():
+  keys = jax.random.split(jax.random.key(0), 10)
+  index = jax.vmap(lambda k: pairing.permutation(k, 8).index)(keys)
+  assert len(np.unique(index, axis=0)) == 10
+
+
+@pytest.mark.parametrize("name", LOCAL)
+def test_numpy_masks_work_under_jit(key, name):
+  mask = np.array([True, False, True])
+  draw = lambda k: LOCAL[name](k, 3, mask).index
+  np.testing.assert_array_equal(jax.jit(draw)(key), draw(key))
+
+
+@pytest.mark.parametrize("name", LOCAL)
+def test_does_not_retrace(key, name):
+  traces = []
+
+  @jax.jit
+  def draw(key, mask):
+    traces.append(1)
+    return LOCAL[name](key, 4, mask).index
+
+  draw(key, jnp.ones(4, bool))
+  draw(jax.random.key(1), jnp.zeros(4, bool))
+  assert len(traces) == 1
+
+
+# ring: vmap with an axis name is a mapped axis like any other, and cheap. The
+# eight devices are in parallel_parity_test.py.
+
+
+def on_ring(replicas, size, masks=None, seed=0):
+  keys = jax.random.split(jax.random.key(seed), replicas)
+  ids = jnp.arange(replicas * size, dtype=jnp.float32)
+  ids = ids.reshape(replicas, size)
+
+  def replica(key, own, mask):
+    partners = pairing.ring("r")(key, size, mask)
+    theirs = partners.source.inputs({"id": own})["id"][partners.index]
+    labels = partners.source.labels(own.astype(jnp.int32))[partners.index]
+    valid = partners.valid
+    return theirs, labels, jnp.ones(size, bool) if valid is None else valid
+
+  axes = (0, 0, None if masks is None else 0)
+  run = jax.vmap(replica, in_axes=axes, axis_name="r")
+  theirs, labels, valid = jax.jit(run)(keys, ids, masks)
+  np.testing.assert_array_equal(labels, theirs)
+  return np.asarray(theirs), np.asarray(valid)
+
+
+def test_ring_takes_all_of_the_previous_replica():
+  theirs, valid = on_ring(4, 3)
+  assert valid.all()
+  for r in range(4):
+    source = (r - 1) % 4
+    np.testing.assert_array_equal(np.sort(theirs[r]), source * 3 + np.arange(3))
+
+
+def test_ring_of_one_replica_is_itself():
+  theirs, _ = on_ring(1, 4)
+  np.testing.assert_array_equal(np.sort(theirs[0]), np.arange(4))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_ring_never_takes_padding(seed):
+  masks = np.array(
+    [
+      [True, True, True, True],
+      [True, False, False, True],
+      [False, False, False, False],
+      [False, True, True, True],
+    ]
+  )
+  theirs, valid = on_ring(4, 4, jnp.asarray(masks), seed)
+  flat = masks.ravel()
+  for r in range(4):
+    source = (r - 1) % 4
+    np.testing.assert_array_equal(valid[r], masks[r] & masks[source].any())
+    taken = theirs[r][valid[r]].astype(int)
+    assert np.all(taken // 4 == source) and np.all(flat[taken])
+  # Distinct partners as far as the neighbour's real examples go.
+  assert len(set(theirs[1][valid[1]])) == 2
+  assert len(set(theirs[0][valid[0]])) == 3  # four of mine, three of theirs
+
+
+def test_ring_needs_its_axis(key):
+  message = "axis_name='r' is not bound here"
+  with pytest.raises(ValueError, match=message):
+    pairing.ring("r")(key, 3)
+  with pytest.raises(ValueError, match=message):
+    jax.jit(lambda k: pairing.ring("r")(k, 3).index)(key)
+  with pytest.raises(ValueError, match=message):
+    mixing.draw(key, 3, policy=policies.mixup(1.0), pairing=pairing.ring("r"))
+
+
+def test_between_pairs_by_position(key):
+  x = {"a": jnp.zeros((3, 2)), "b": jnp.ones((3,))}
+  labels = jnp.array([4, 5, 6])
+  partners = pairing.between((x, labels))(key, 3)
+  np.testing.assert_array_equal(partners.index, [0, 1, 2])
+  assert partners.valid is None
+  assert partners.source.inputs(x) is x
+  np.testing.assert_array_equal(partners.source.labels(labels), labels)
+
+
+@pytest.mark.parametrize("own", [None, [True, True, False]])
+@pytest.mark.parametrize("theirs", [None, [False, True, True]])
+def test_between_is_valid_where_both_are_real(key, own, theirs):
+  own = None if own is None else jnp.array(own)
+  theirs = None if theirs is None else jnp.array(theirs)
+  held = (jnp.zeros((3, 2)), jnp.arange(3))
+  valid = pairing.between(held, theirs)(key, 3, own).valid
+  if own is None and theirs is None:
+    assert valid is None
+    return
+  yes = np.ones(3, bool)
+  expected = (yes if own is None else own) & (yes if theirs is None else theirs)
+  np.testing.assert_array_equal(valid, expected)
+
+
+def test_between_refuses_other_inputs(key):
+  held = (jnp.zeros((3, 2)), jnp.arange(3))
+  source = pairing.between(held)(key, 3).source
+  with pytest.raises(ValueError, match=r"pass plan.mix\(x, partners=...\)"):
+    source.inputs(jnp.zeros((3, 4)))
+  with pytest.raises(ValueError, match="structure and shapes"):
+    source.inputs({"a": jnp.zeros((3, 2))})
+  with pytest.raises(ValueError, match=r"labels of shape \(3,\), got \(3, 5\)"):
+    source.labels(jnp.zeros((3, 5)))
+
+
+def test_between_refuses_bad_partners(key):
+  x, labels = jnp.zeros((3, 2)), jnp.arange(3)
+  with pytest.raises(TypeError, match="pair .inputs, labels., got ArrayImpl"):
+    pairing.between(x)
+  with pytest.raises(TypeError, match="pair .inputs, labels., got tuple"):
+    pairing.between((x, labels, labels))
+  with pytest.raises(ValueError, match="Leading .batch. axes must agree"):
+    pairing.between((x, labels[:2]))
+  with pytest.raises(ValueError, match=r"mask must have shape \(3,\)"):
+    pairing.between((x, labels), jnp.ones(2, bool))
+  with pytest.raises(TypeError, match="mask must be boolean"):
+    pairing.between((x, labels), jnp.ones(3))
+  with pytest.raises(ValueError, match="hold 3 examples, but the batch has 4"):
+    pairing.between((x, labels))(key, 4)
