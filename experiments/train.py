@@ -16,7 +16,7 @@ import jax
 from ml_collections import ConfigDict
 import numpy as np
 
-from experiments import inputs, metrics, parallel, steps
+from experiments import inputs, metrics, parallel, provenance, steps
 from experiments.configs import common
 from experiments.inputs.dataset import Batch, Dataset
 from experiments.state import Checkpoints, TrainState
@@ -24,7 +24,10 @@ from experiments.state import Checkpoints, TrainState
 # Dispatches in flight: enough to hide the host, few enough to bound the batches
 # that wait in device memory.
 _AHEAD = 3
+# The keys that an evaluation is compiled from.
+_EVALUATED = ("model", "model_options", "dtype", "fgsm_epsilon", "parallel")
 _PROGRAMS: dict[str, parallel.Mapped] = {}
+_EVALUATIONS: dict[str, Any] = {}
 
 
 class NonFiniteLossError(FloatingPointError):
@@ -150,18 +153,25 @@ def evaluate(
 def _programs(config: ConfigDict, dataset: Dataset) -> parallel.Mapped:
   """The compiled steps, shared by runs that differ in nothing compiled."""
   described = json.loads(config.to_json_best_effort())
-  for name in ("seed", "dataset", *(common.FREE_KEYS - {"parallel"})):
-    described.pop(name)
-  described["shapes"] = [dataset.image_shape, dataset.num_classes]
-  described["scale"] = [
-    np.asarray(x).tolist() for x in (dataset.mean, dataset.std)
+  data = [
+    dataset.image_shape,
+    dataset.num_classes,
+    np.asarray(dataset.mean).tolist(),
+    np.asarray(dataset.std).tolist(),
   ]
-  name = json.dumps(described, sort_keys=True)
-  if name not in _PROGRAMS:
-    _PROGRAMS[name] = parallel.create(
-      config.parallel, steps.create(config, dataset)
-    )
-  return _PROGRAMS[name]
+  free = {"seed", "dataset", *(common.FREE_KEYS - {"parallel"})}
+  trained = {k: v for k, v in described.items() if k not in free}
+  evaluated = {k: described[k] for k in _EVALUATED}
+  whole, part = (
+    json.dumps([chosen, data], sort_keys=True)
+    for chosen in (trained, evaluated)
+  )
+  if whole not in _PROGRAMS:
+    programs = parallel.create(config.parallel, steps.create(config, dataset))
+    # Methods differ in how they train, not in how they are evaluated.
+    evaluate = _EVALUATIONS.setdefault(part, programs.evaluate)
+    _PROGRAMS[whole] = programs._replace(evaluate=evaluate)
+  return _PROGRAMS[whole]
 
 
 def _train_batches(
@@ -233,3 +243,5 @@ def _write_config(config: ConfigDict, workdir: pathlib.Path) -> None:
       )
   workdir.mkdir(parents=True, exist_ok=True)
   path.write_text(json.dumps(described, indent=2) + "\n")
+  made_with = json.dumps(provenance.describe(), indent=2) + "\n"
+  (workdir / "provenance.json").write_text(made_with)

@@ -55,7 +55,7 @@ def write(
   text = table.markdown(groups, weights)
   text += "".join(f"\n**Warning:** {warning}\n" for warning in warnings)
   (out / "table.md").write_text(text)
-  (out / "summary.json").write_text(table.summary(groups, warnings))
+  (out / "summary.json").write_text(table.summary(groups, warnings, out))
   figures.draw(groups, weights, out)
   names = ("table.md", "summary.json", "curves.png", "results.png")
   return text + "\n" + "\n".join(str(out / name) for name in names)

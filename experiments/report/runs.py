@@ -30,12 +30,14 @@ class Run:
     config: config.json.
     evals: metrics.jsonl's evaluation lines, in order.
     speed: the median of its images_per_second, None before the first.
+    made_with: provenance.json.
   """
 
   folder: pathlib.Path
   config: dict[str, Any]
   evals: list[dict[str, Any]]
   speed: float | None
+  made_with: dict[str, Any]
 
   @property
   def is_finished(self) -> bool:
@@ -104,6 +106,7 @@ def find(roots: Sequence[pathlib.Path]) -> list[Run]:
 
 
 def _read(folder: pathlib.Path) -> Run:
+  made_with = folder / "provenance.json"
   rows = metrics.read(folder / "metrics.jsonl")
   speeds = [
     row["images_per_second"] for row in rows if "images_per_second" in row
@@ -113,6 +116,7 @@ def _read(folder: pathlib.Path) -> Run:
     config=json.loads((folder / "config.json").read_text()),
     evals=[row for row in rows if row["split"] == "eval"],
     speed=float(np.median(speeds)) if speeds else None,
+    made_with=json.loads(made_with.read_text()) if made_with.exists() else {},
   )
 
 

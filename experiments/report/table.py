@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 import json
 import math
+import os
+import pathlib
 from typing import Any
 
 import numpy as np
@@ -118,29 +120,40 @@ def _notes(
   return " ".join(notes)
 
 
-def summary(groups: Sequence[Group], warnings: Sequence[str]) -> str:
+def summary(
+  groups: Sequence[Group], warnings: Sequence[str], out: pathlib.Path
+) -> str:
   """Returns every number, with both weights, as summary.json holds it.
 
-  Strict JSON: null is what was not measured, or what is not finite.
+  Strict JSON: null is what was not measured, or what is not finite. Folders are
+  relative to `out`; "made_with" lists the runs' different provenances.
   """
   baseline, run = _baseline(groups), groups[0].first
+  made_with: list[dict[str, Any]] = []
+  for one in groups:
+    for made in (each.made_with for each in one.runs.values()):
+      if made not in made_with:
+        made_with.append(made)
   told = {
     "dataset": run.config["dataset"],
     "examples": round(run.evals[-1]["examples"]),
     "baseline": baseline.name if baseline else None,
-    "groups": [_described(one, baseline) for one in groups],
+    "made_with": made_with,
+    "groups": [_described(one, baseline, out) for one in groups],
     "warnings": list(warnings),
   }
   finite = json.loads(json.dumps(told), parse_constant=lambda name: None)
   return json.dumps(finite, indent=2, ensure_ascii=False) + "\n"
 
 
-def _described(one: Group, baseline: Group | None) -> dict[str, Any]:
+def _described(
+  one: Group, baseline: Group | None, out: pathlib.Path
+) -> dict[str, Any]:
   row: dict[str, Any] = {
     "name": one.name,
     "method": one.first.config["method"],
     "seeds": list(one.runs),
-    "folders": [str(run.folder) for run in one.runs.values()],
+    "folders": [os.path.relpath(run.folder, out) for run in one.runs.values()],
     "total_steps": one.first.config["total_steps"],
     "fgsm_epsilon": one.epsilon,
   }

@@ -242,10 +242,10 @@ def test_the_first_bad_step_of_several_in_flight_is_named():
 def test_a_workdir_of_another_config_is_refused(tmp_path):
   train.train_and_evaluate(quick_config(total_steps=5), tmp_path)
   with pytest.raises(
-    ValueError, match="another config.*learning_rate: 0.003 there, 0.1 now"
+    ValueError, match="another config.*learning_rate: 0.1 there, 0.2 now"
   ):
     train.train_and_evaluate(
-      quick_config(total_steps=5, learning_rate=0.1), tmp_path
+      quick_config(total_steps=5, learning_rate=0.2), tmp_path
     )
 
 

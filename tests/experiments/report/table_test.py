@@ -1,6 +1,7 @@
 """The table and the summary, cells and numbers worked by hand."""
 
 import math
+import os
 
 import numpy as np
 
@@ -59,7 +60,7 @@ def test_summary_by_hand(two, summary):
     "median": 1000.0,
     "per_seed": {"0": 1000.0, "1": 1000.0, "2": 1000.0},
   }
-  assert mixupe["folders"][2] == str(two / "mixupe" / "seed_2")
+  assert mixupe["folders"][2] == os.path.join("..", "mixupe", "seed_2")
 
 
 def test_what_is_not_finite_is_null(tmp_path, evaluation, make_run, summary):
@@ -173,3 +174,12 @@ def test_differing_lengths_are_said(tmp_path, make_group):
   make_group(tmp_path / "erm", {0: 10.0}, method="erm", total_steps=200)
   text = report.write([tmp_path], tmp_path / "out")
   assert "200 (erm), 300 (mixup) steps" in text
+
+
+def test_provenances_are_listed_once_each(tmp_path, make_group, summary):
+  make_group(tmp_path / "mixup", {0: 2.0, 1: 3.0})
+  for seed in (0, 1):
+    path = tmp_path / "mixup" / f"seed_{seed}" / "provenance.json"
+    path.write_text('{"commit": "abc"}')
+  report.write([tmp_path], tmp_path / "out")
+  assert summary(tmp_path / "out")["made_with"] == [{"commit": "abc"}]
