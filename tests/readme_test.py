@@ -1,0 +1,153 @@
+"""Every command and every piece of code in the README runs, at small sizes."""
+
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+ROOT = pathlib.Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language):
+  return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+def commands():
+  lines = [line for block in blocks("bash") for line in block.splitlines()]
+  return [re.sub(r"\s+#.*", "", line).strip() for line in lines if line]
+
+
+def test_the_python_runs_and_its_loss_falls():
+  loop, plain = blocks("python")
+  images = jax.random.normal(jax.random.key(0), (32, 6))
+  labels = jnp.argmax(images[:, :3], axis=1)
+  names = {
+    "apply": lambda params, x: x @ params,
+    "params": jnp.zeros((6, 3)),
+    "images": images,
+    "labels": labels,
+    "key": jax.random.key(1),
+  }
+  with jax.numpy_dtype_promotion("standard"):
+    exec(loop, names)
+    params = names["params"]
+    opt_state = names["optimizer"].init(params)
+    losses = []
+    for k in range(200):
+      key = jax.random.fold_in(names["key"], k)
+      params, opt_state, loss = names["step"](
+        params, opt_state, key, images, labels
+      )
+      losses.append(float(loss))
+  assert losses[0] == pytest.approx(np.log(3), rel=1e-5)
+  assert np.mean(losses[-20:]) < 0.9 * losses[0]
+  exec(plain, names)
+  assert names["mixed"].shape == images.shape
+  assert float(names["loss"]) == pytest.approx(np.log(3), rel=1e-5)
+
+
+def test_no_command_is_left_untested():
+  assert [command.split(" --")[0] for command in commands()] == [
+    "make train",
+    "make test",
+    "python -m experiments.main",
+    "python -m experiments.inputs.prepare",
+    "python -m experiments.main",
+    "python -m experiments.report DIR",
+  ]
+
+
+def test_make_train_is_the_digits_comparison():
+  """The sweep itself runs in tests/experiments/train_test.py, at small size."""
+  done = subprocess.run(
+    ["make", "--dry-run", "train"], cwd=ROOT, capture_output=True, text=True
+  )
+  assert done.returncode == 0, done.stderr
+  job = done.stdout.replace("\\\n", "").split("-m experiments.main")[1]
+  assert shlex.split(job) == [
+    "--config=experiments/configs/digits.py:compare",
+    "--workdir=runs/digits",
+  ]
+
+
+def test_make_test_lints_type_checks_and_tests():
+  done = subprocess.run(
+    ["make", "--dry-run", "test"], cwd=ROOT, capture_output=True, text=True
+  )
+  for tool in ("ruff check", "ruff format --check", "mypy", "pytest"):
+    assert tool in done.stdout
+
+
+def run(command, *extra):
+  words = [sys.executable, *shlex.split(command)[1:], *extra]
+  done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
+  assert done.returncode == 0, done.stderr[-3000:]
+  return done
+
+
+def test_the_imagenet_commands_from_a_folder_to_a_report(tmp_path):
+  """Class folders of JPEGs -> tfds -> a run of each command -> a report."""
+  image = pytest.importorskip("PIL.Image")
+  generator = np.random.default_rng(0)
+  for label in ("cat", "dog"):
+    (tmp_path / "jpegs" / label).mkdir(parents=True)
+    for k in range(20):
+      pixels = generator.integers(0, 256, (80, 96, 3)).astype(np.uint8)
+      image.fromarray(pixels).save(tmp_path / "jpegs" / label / f"{k}.jpg")
+  full, prepare, smoke, report = commands()[2:]
+
+  def local(command, workdir):
+    for word, path in (
+      ("JPEGS", "jpegs"),
+      ("DATA", "data"),
+      ("REPORT", "report"),
+      ("DIR", workdir),
+    ):
+      command = re.sub(rf"\b{word}\b", str(tmp_path / path), command)
+    return command
+
+  run(local(prepare, ""))
+  small = [
+    "--config.total_steps=2",
+    "--config.warmup_steps=1",
+    "--config.log_every=2",
+    "--config.eval_every=2",
+    "--config.checkpoint_every=2",
+  ]
+  run(local(smoke, "runs/smoke"), *small)
+  tiny = [
+    "--config.model=resnet50_tiny",
+    "--config.dtype=float32",
+    "--config.batch_size=16",
+    "--config.eval_batch_size=16",
+    "--config.image_size=32",
+    "--config.resize_size=36",
+  ]
+  run(local(full, "runs/full"), *small, *tiny)
+  done = run(local(report, "runs"))
+  assert (tmp_path / "report" / "curves.png").exists()
+  assert "smoke" in done.stdout and "full" in done.stdout
+
+
+def test_the_table_is_the_committed_result():
+  table = (ROOT / "experiments/results/digits/table.md").read_text()
+  rows = [line for line in table.splitlines() if line.startswith("| ")][1:]
+  shown = [line for line in README.splitlines() if line.startswith("| ")]
+  squeeze = lambda line: [cell.strip() for cell in line.split("|")[1:-1]]
+  shown = [squeeze(line) for line in shown]
+  for row in map(squeeze, rows):
+    if set("".join(row)) <= set("-: "):
+      continue
+    assert [row[0], *row[2:]] in shown, row
+
+
+def test_links_lead_somewhere():
+  for target in re.findall(r"\]\(([^)h][^)]*)\)", README):
+    assert (ROOT / target).exists(), target
