@@ -3,6 +3,7 @@
 from jaxmix import attacks as attacks
 from jaxmix import beta as beta
 from jaxmix import losses as losses
+from jaxmix import models as models
 from jaxmix import pairing as pairing
 from jaxmix import policies as policies
 from jaxmix.attacks import fgsm as fgsm
