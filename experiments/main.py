@@ -7,6 +7,7 @@ experiments/configs/digits.py:method=untied,seed=3; any key can be overridden by
 
 from __future__ import annotations
 
+import logging as logging_lib
 import re
 import sys
 
@@ -43,7 +44,8 @@ def main(argv: list[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f"Unexpected arguments: {argv[1:]}.")
   logging.set_verbosity(logging.INFO)
-  # Orbax reports every step of every save.
+  # Orbax reports every step of every save, JAX the backends it does not find.
+  logging_lib.getLogger("jax._src.xla_bridge").setLevel(logging_lib.WARNING)
   logging.get_absl_logger().addFilter(
     lambda record: "orbax" not in record.pathname
   )
