@@ -89,7 +89,7 @@ def run() -> None:
   """Runs main; a mistake ends with its message, not a traceback."""
   try:
     app.run(main)
-  except (ValueError, TypeError, ImportError, OSError) as error:
+  except (ValueError, TypeError, ImportError, OSError, RuntimeError) as error:
     if "--debug" in sys.argv:
       raise
     sys.exit(f"{type(error).__name__}: {error}")

@@ -112,14 +112,14 @@ def compile_step(
   try:
     compiled = lowered.compile()
   except jax.errors.JaxRuntimeError as error:
-    used = _exhausted(str(error))
+    temporary = _exhausted(str(error), own)
     seconds = time.monotonic() - begun
     return Compiled(
       fits=False,
       argument_bytes=own,
       donated_bytes=None,
-      temporary_bytes=used - own,
-      peak_bytes=used,
+      temporary_bytes=temporary,
+      peak_bytes=own + temporary,
       flops=None,
       bytes_accessed=None,
       collectives=None,
@@ -183,9 +183,17 @@ def _device_bytes(leaf: jax.ShapeDtypeStruct) -> int:
   return int(np.prod(shape)) * np.dtype(leaf.dtype).itemsize
 
 
-def _exhausted(message: str) -> int:
-  """The bytes that a program would need, from the compiler's refusal."""
-  found = re.search(r"Used ([\d.]+)([KMGT]?) of [\d.]+[KMGT]? hbm", message)
-  if found is None:
+def _exhausted(message: str, arguments: int) -> int:
+  """The bytes of temporaries needed, from the compiler's refusal.
+
+  It speaks of them alone, or of all memory, according to what it had found out
+  when it gave up.
+  """
+  size = r"([\d.]+)([KMGT]?)"
+  alone = re.search(rf"required for HLO temporaries \({size}\)", message)
+  whole = re.search(rf"Used {size} of [\d.]+[KMGT]? hbm", message)
+  found = alone or whole
+  if "RESOURCE_EXHAUSTED" not in message or found is None:
     raise RuntimeError(f"The step does not compile: {message}")
-  return round(float(found[1]) * _UNITS[found[2]])
+  needed = round(float(found[1]) * _UNITS[found[2]])
+  return needed if alone else needed - arguments

@@ -14,6 +14,7 @@ from experiments.configs import common
 from experiments.forecast import hlo
 from experiments.forecast.chips import Chip
 from experiments.forecast.program import Compiled
+from jaxmix import models
 
 
 class Roofline(NamedTuple):
@@ -110,7 +111,8 @@ def advice(
   would fit; it must be compiled again to be sure.
   """
   tips = []
-  if config.model_options.get("remat", "none") == "none":
+  model = models.create(config.model, 10, **config.model_options)
+  if getattr(model, "remat", None) == "none":
     tips.append(
       "model_options.remat=blocks (same numbers; recomputes each block, about "
       "a third more operations)"

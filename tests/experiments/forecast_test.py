@@ -256,15 +256,20 @@ def test_unknown_comparison_and_data_set():
   assert (described.image_shape, described.num_classes) == ((64, 64, 3), 7)
 
 
-def test_exhausted_memory_is_read_from_the_refusal():
-  message = (
+def test_exhausted_memory_is_read_from_both_refusals():
+  whole = (
     "RESOURCE_EXHAUSTED: XLA:TPU compile permanent error. Ran out of memory in "
     "memory space hbm. Used 23.50G of 15.75G hbm. Exceeded hbm capacity by "
     "7.75G."
   )
-  assert program._exhausted(message) == round(23.5 * 2**30)
+  assert program._exhausted(whole, 1000) == round(23.5 * 2**30) - 1000
+  alone = (
+    "RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required "
+    "for HLO temporaries (56.77G) exceeds available HBM (15.75G)."
+  )
+  assert program._exhausted(alone, 1000) == round(56.77 * 2**30)
   with pytest.raises(RuntimeError, match="does not compile: INTERNAL"):
-    program._exhausted("INTERNAL: something else")
+    program._exhausted("INTERNAL: something else", 1000)
 
 
 needs_libtpu = pytest.mark.skipif(
@@ -286,10 +291,16 @@ def test_devices_of_every_chip():
     assert len(chips.devices(f"{chip.name}:{layout}")) == 4 * chip.devices
 
 
+def make_tiny(arg):
+  config = digits.get_config(f"smoke,method=mixupe,{arg}")
+  config.model_options.stage_sizes = (1,)
+  return config
+
+
 @needs_libtpu
 def test_compiles_a_tiny_sibling_by_pmap_and_by_shard_map():
   """The state donated, one reduction of gradients, the rest statistics."""
-  config = digits.get_config("smoke,method=mixupe,batch_size=32")
+  config = make_tiny("batch_size=32")
   seen = []
   result = forecast(
     config,
@@ -306,13 +317,28 @@ def test_compiles_a_tiny_sibling_by_pmap_and_by_shard_map():
   for key in ("flops", "bytes_accessed", "collectives", "peak_bytes"):
     assert pmap[key] == shard_map[key], key
   assert pmap["fits"] and pmap["replicas"] == 4
-  assert list(pmap["collectives"]) == ["all-reduce"]
+  # Three layers of statistics forwards and backwards, L and R, and one for all
+  # gradients and metrics.
+  assert pmap["collectives"].keys() == {"all-reduce"}
+  assert pmap["collectives"]["all-reduce"]["count"] <= 8
   # The state: all but the key and the batch, 8 * (8 * 8 + 4) bytes if it were
   # not padded to tiles.
   kept = pmap["argument_bytes"] - pmap["donated_bytes"]
   assert 0 < kept < 16_384 < pmap["donated_bytes"]
   assert 0 < pmap["temporary_bytes"] < pmap["peak_bytes"] < pmap["hbm_bytes"]
   assert pmap["flops"] > 0 < pmap["bytes_accessed"]
+
+
+@needs_libtpu
+def test_compiles_what_does_not_fit():
+  config = make_tiny("batch_size=16000000")
+  result = forecast(config, "v5e:2x2")
+  (row,) = result["rows"]
+  assert not row["fits"]
+  assert row["peak_bytes"] > row["hbm_bytes"]
+  # 4,000,000 images of 8 x 8 x 1 and their labels.
+  assert row["argument_bytes"] > 4_000_000 * (64 + 4)
+  assert "mixupe does not fit" in table.markdown(result)
 
 
 def test_command_line_ends_with_the_message():
