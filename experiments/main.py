@@ -15,6 +15,7 @@ from absl import app, flags, logging
 import jax
 from ml_collections import config_flags
 
+from experiments import sweep, train
 from experiments.configs import common
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -25,6 +26,8 @@ _CONFIG = config_flags.DEFINE_config_file(
 _WORKDIR = flags.DEFINE_string(
   "workdir", None, "Where everything the run writes goes.", required=True
 )
+# EX_TEMPFAIL of sysexits.h: a failure that job managers are told to retry.
+_TRY_AGAIN = 75
 _COORDINATOR = flags.DEFINE_string(
   "coordinator",
   None,
@@ -49,15 +52,7 @@ def main(argv: list[str]) -> None:
   logging.get_absl_logger().addFilter(
     lambda record: "orbax" not in record.pathname
   )
-  if _COORDINATOR.value is not None:
-    jax.distributed.initialize(
-      _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
-    )
-  from experiments import (
-    sweep,  # after jax.distributed: it makes arrays
-    train,
-  )
-
+  connect()
   logging.info(
     "%d %s device(s), process %d of %d.",
     jax.device_count(),
@@ -70,6 +65,24 @@ def main(argv: list[str]) -> None:
     sweep.run(config, _WORKDIR.value)
   else:
     train.train_and_evaluate(config, _WORKDIR.value)
+
+
+def connect() -> None:
+  """Joins the other processes, if there are any.
+
+  TPU VMs, SLURM and MPI say by themselves who they are; elsewhere the flags do.
+  """
+  if _COORDINATOR.value is not None:
+    jax.distributed.initialize(
+      _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
+    )
+    return
+  try:
+    jax.distributed.initialize()
+  except ValueError as error:
+    # No cluster was detected: one process, on its own.
+    if "coordinator_address" not in str(error):
+      raise
 
 
 def parse(argv: list[str]) -> list[str]:
@@ -95,6 +108,9 @@ def run() -> None:
   """Runs main; a wrong config ends with its message, not a traceback."""
   try:
     app.run(main, flags_parser=parse)
+  except train.Preempted as stop:
+    print(stop, file=sys.stderr)
+    sys.exit(_TRY_AGAIN)
   except (
     ValueError,
     TypeError,

@@ -13,6 +13,16 @@ from absl import logging
 import tensorboardX
 
 
+class NullWriter:
+  """What every process but the first writes with: nothing."""
+
+  def write(self, step: int, split: str, values: Mapping[str, float]) -> None:
+    """Drops the values."""
+
+  def close(self) -> None:
+    """Does nothing."""
+
+
 class MetricsWriter:
   """Appends to DIR/metrics.jsonl and to TensorBoard events beside it.
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import jax
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 import numpy as np
@@ -30,6 +31,8 @@ class Mapped(NamedTuple):
     evaluate: (state, batch) -> sums.
     place: one or more host batches -> what `train` takes, on the devices.
     place_one: a host batch -> what `evaluate` takes.
+    to_global: state as `train` returns it -> as checkpoints hold it.
+    from_global: the way back.
   """
 
   init: Callable[[jax.Array], TrainState]
@@ -37,6 +40,8 @@ class Mapped(NamedTuple):
   evaluate: Callable[[TrainState, Any], Any]
   place: Callable[[Sequence[Batch]], Any]
   place_one: Callable[[Batch], Any]
+  to_global: Callable[[TrainState], TrainState]
+  from_global: Callable[[TrainState], TrainState]
 
 
 def check_batch_size(
@@ -70,6 +75,7 @@ def create(
   # the global ones; with one process they are the same.
   own = jax.local_devices() if kind == "pmap" else jax.devices()
   mesh = Mesh(np.array(devices or own), (AXIS,))
+  whole = Mesh(np.array(jax.devices()), (AXIS,))
   replicated = NamedSharding(mesh, P())
   divided = NamedSharding(mesh, P(AXIS))
   wrap = _pmap(devices) if kind == "pmap" else _shard_map(mesh)
@@ -101,12 +107,24 @@ def create(
   def evaluate(state, batches):
     return steps.evaluate(state, jax.tree.map(lambda x: x[0], batches))
 
+  def to_global(state):
+    if kind == "pmap" and jax.process_count() > 1:
+      return multihost_utils.host_local_array_to_global_array(state, whole, P())
+    return state
+
+  def from_global(state):
+    if kind == "pmap" and jax.process_count() > 1:
+      return multihost_utils.global_array_to_host_local_array(state, whole, P())
+    return state
+
   return Mapped(
     init=jax.jit(steps.init, out_shardings=replicated),
     train=settled(wrap(train, (None, 0, None), (None, None), (0,))),
     evaluate=settled(wrap(evaluate, (None, 0), None, ())),
     place=place_many,
     place_one=place_one,
+    to_global=to_global,
+    from_global=from_global,
   )
 
 

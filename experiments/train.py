@@ -16,7 +16,7 @@ import jax
 from ml_collections import ConfigDict
 import numpy as np
 
-from experiments import inputs, metrics, parallel, provenance, steps
+from experiments import inputs, metrics, parallel, preemption, provenance, steps
 from experiments.configs import common
 from experiments.inputs.dataset import Batch, Dataset
 from experiments.state import Checkpoints, TrainState
@@ -28,6 +28,10 @@ _AHEAD = 3
 _EVALUATED = ("model", "model_options", "dtype", "fgsm_epsilon", "parallel")
 _PROGRAMS: dict[str, parallel.Mapped] = {}
 _EVALUATIONS: dict[str, Any] = {}
+
+
+class Preempted(Exception):
+  """The run was asked to stop, and can be resumed from its last checkpoint."""
 
 
 class NonFiniteLossError(FloatingPointError):
@@ -50,6 +54,8 @@ def train_and_evaluate(
   Raises:
     ValueError: if the config is wrong, or the workdir holds a run of another
     one.
+    Preempted: after a SIGTERM, or a preemption notice to any process; all up to
+      a step that the processes agree on is saved.
     NonFiniteLossError: naming the first step whose loss or gradient is not
       finite; checkpoints up to then stay.
   """
@@ -69,16 +75,32 @@ def train_and_evaluate(
   state = programs.init(key_init)
   step = checkpoints.latest_step() or 0
   if step:
-    state = checkpoints.restore(state)
+    restored = checkpoints.restore(programs.to_global(state))
+    state = programs.from_global(restored)
     logging.info("Resuming at step %d of %d.", step, config.total_steps)
-  writer = metrics.MetricsWriter(workdir, step)
+  writer: metrics.MetricsWriter | metrics.NullWriter = metrics.NullWriter()
+  if jax.process_index() == 0:
+    writer = metrics.MetricsWriter(workdir, step)
   try:
-    _run(config, dataset, programs, state, step, key_steps, checkpoints, writer)
+    with preemption.Watch() as watch:
+      result = _run(
+        config,
+        dataset,
+        programs,
+        state,
+        step,
+        key_steps,
+        checkpoints,
+        writer,
+        watch,
+      )
   finally:
     checkpoints.close()
     writer.close()
-  rows = metrics.read(workdir / "metrics.jsonl")
-  return [row for row in rows if row["split"] == "eval"][-1]
+  if result is None:  # it had finished before
+    rows = metrics.read(workdir / "metrics.jsonl")
+    result = [row for row in rows if row["split"] == "eval"][-1]
+  return result
 
 
 def _run(
@@ -89,9 +111,11 @@ def _run(
   step: int,
   key: jax.Array,
   checkpoints: Checkpoints,
-  writer: metrics.MetricsWriter,
-) -> None:
+  writer: metrics.MetricsWriter | metrics.NullWriter,
+  watch: preemption.Watch,
+) -> dict[str, Any] | None:
   """Steps from `step` to the end, logging, evaluating and saving on the way."""
+  result = None
   batches = _placed(_train_batches(config, dataset, step), programs, config)
   progress = metrics.Progress(step, config.total_steps, config.batch_size)
   pending: list[Any] = []
@@ -110,6 +134,8 @@ def _run(
       name: last or step % config[f"{name}_every"] == 0
       for name in ("log", "eval", "checkpoint")
     }
+    stopping = watch.reached(step // config.steps_per_dispatch)
+    due["checkpoint"] = due["checkpoint"] or stopping
     if any(due.values()):
       averaged += _finite(pending, step)
       pending = []
@@ -125,6 +151,7 @@ def _run(
     if due["eval"]:
       values = evaluate(programs, state, dataset)
       writer.write(step, "eval", values)
+      result = {"step": step, "split": "eval", **values}
       logging.info(
         "step %d  eval accuracy %.4f  loss %.4f  (Polyak %.4f  %.4f)",
         step,
@@ -134,8 +161,14 @@ def _run(
         values["polyak_loss"],
       )
     if due["checkpoint"]:
-      checkpoints.save(state, step)
+      checkpoints.save(programs.to_global(state), step)
+    if stopping and not last:
+      raise Preempted(
+        f"Stopped at step {step} of {config.total_steps}, which is saved; the "
+        "same command goes on from there."
+      )
     progress.set_aside(time.monotonic() - begun)
+  return result
 
 
 def evaluate(
@@ -241,7 +274,14 @@ def _write_config(config: ConfigDict, workdir: pathlib.Path) -> None:
         + "; ".join(differing)
         + "); choose another workdir, or remove this one."
       )
-  workdir.mkdir(parents=True, exist_ok=True)
-  path.write_text(json.dumps(described, indent=2) + "\n")
-  made_with = json.dumps(provenance.describe(), indent=2) + "\n"
-  (workdir / "provenance.json").write_text(made_with)
+  if jax.process_index() == 0:
+    workdir.mkdir(parents=True, exist_ok=True)
+    _write(path, described)
+    _write(workdir / "provenance.json", provenance.describe())
+
+
+def _write(path: pathlib.Path, described: dict[str, Any]) -> None:
+  """Writes JSON whole or not at all: other processes may be reading."""
+  draft = path.with_suffix(".tmp")
+  draft.write_text(json.dumps(described, indent=2) + "\n")
+  draft.replace(path)

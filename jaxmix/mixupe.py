@@ -15,8 +15,12 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from jaxmix import checks, losses
-from jaxmix.losses import LossFn, MixedTargets
+from jaxmix import checks, losses, penalties
+from jaxmix.losses import LossFn
+from jaxmix.penalties import directional_penalty as directional_penalty
+from jaxmix.penalties import (
+  exact_directional_penalty as exact_directional_penalty,
+)
 
 
 class MixupEAux(NamedTuple):
@@ -37,71 +41,6 @@ class MixupEAux(NamedTuple):
   scale: chex.Array
   logits: chex.Array
   aux: Any
-
-
-def directional_penalty(
-  logits: chex.Array,
-  labels: chex.Array | MixedTargets,
-  *,
-  link: str | None = None,
-) -> chex.Array:
-  """qbar_i = (y_i - g(f_i))^T f_i, the approximate first-order term, signed.
-
-  MixupE (UAI 2023), eq. (2): equals the exact q_i of eq. (1) where the inputs'
-  mean is zero and the network positively homogeneous (bias-free ReLU).
-
-  Args:
-    logits: f, [B, K] with softmax, [B] (or [B, K]) with sigmoid; any float
-    dtype.
-    labels: [B] integers, [B, K] probabilities, or `MixedTargets` of either;
-      with sigmoid, probabilities or 0/1 shaped like the logits.
-    link: "softmax", "sigmoid", or None: sigmoid for [B] logits, softmax
-    otherwise.
-
-  Returns:
-    float32 [B].
-
-  Raises:
-    TypeError: if labels are neither integers nor floats.
-    ValueError: if shapes do not fit or the link is unknown.
-  """
-  return _residual_dot(logits, logits, labels, link)
-
-
-def exact_directional_penalty(
-  apply_fn: Callable[..., Any],
-  x: chex.ArrayTree,
-  labels: chex.Array | MixedTargets,
-  input_mean: chex.ArrayTree | chex.Numeric = 0.0,
-  *,
-  link: str | None = None,
-) -> chex.Array:
-  """q_i = (g(f(x_i)) - y_i)^T df(x_i)(xbar - x_i), the exact first-order term.
-
-  MixupE (UAI 2023), eq. (1), by one forward-mode `jax.jvp`: no double backward
-  when its gradient is taken. An `apply_fn` that couples examples (batch norm in
-  training mode) is differentiated with its coupling.
-
-  Args:
-    apply_fn: maps inputs to logits.
-    x: pytree of [B, ...] float inputs.
-    labels: as in `directional_penalty`.
-    input_mean: xbar: a scalar, or a pytree like `x` whose leaves broadcast
-      against x's (such as [1, C] or [1, H, W, C]; per-channel means as [1, 1,
-      1, C]).
-    link: as in `directional_penalty`.
-
-  Returns:
-    float32 [B].
-
-  Raises:
-    TypeError: if inputs are not floating point or labels make no sense.
-    ValueError: if shapes do not fit or the link is unknown.
-  """
-  checks.floating("x", x)
-  checks.batch_size(x=x)
-  logits, tangent = jax.jvp(apply_fn, (x,), (_towards_mean(x, input_mean),))
-  return -_residual_dot(logits, tangent, labels, link)
 
 
 def enhance_loss(
@@ -213,8 +152,60 @@ def mixupe_loss(
       sizes differ, the plan has no mean_shift, loss_fn reduces, or axis_name is
       not bound.
   """
-  checks.floating("x", x)
   size = checks.batch_size(x=x, labels=labels, plan=plan.lam)
+  _check_options(
+    x, plan, clean_fraction, penalty, penalty_at, clean_pass, form, axis_name
+  )
+  eta = checks.scalar("eta", eta)
+  # 0.07 * 100 is 7.000000000000001 in floating point.
+  count = max(1, math.ceil(clean_fraction * size - 1e-6))
+  clean = jax.tree.map(lambda leaf: leaf[:count], x)
+  targets = plan.targets(labels)
+  targets_there = jax.tree.map(lambda leaf: leaf[:count], targets)
+
+  out = _run_passes(
+    lambda batch, **kwargs: _with_aux(apply_fn(batch, **kwargs), has_aux),
+    plan.mix(x),
+    clean,
+    "none" if penalty_at == "mixed" else clean_pass,
+    has_aux,
+    input_mean if penalty == "exact" else None,
+  )
+  labels_there = targets_there if penalty_at == "mixed" else labels[:count]
+  dot = penalties.residual_dot(
+    out.logits_there, out.moved_there, labels_there, link
+  )
+  if form == "release":
+    terms = jnp.where(dot < threshold, -dot, 0.0)
+  else:
+    terms = jnp.abs(dot)
+
+  mask = plan.mask
+  values = losses.mixed_loss(loss_fn, out.logits, targets)
+  if values.ndim != 1:
+    raise ValueError(
+      f"loss_fn must return [B] = [{size}] losses, got {values.shape}."
+    )
+  loss = replica_mean(values.astype(jnp.float32), mask, axis_name)
+  mask_there = None if mask is None else mask[:count]
+  shift = jnp.asarray(plan.mean_shift, jnp.float32)
+  term = shift * replica_mean(terms, mask_there, axis_name)
+
+  total_loss, total_term = jax.lax.stop_gradient((loss, term))
+  if axis_name is not None:
+    total_loss, total_term = jax.lax.pmean(
+      jnp.stack([total_loss, total_term]), axis_name
+    )
+  scale = _scale(total_loss, total_term, eta)
+  enhanced = scale * (loss + eta * term)
+  return enhanced, MixupEAux(total_loss, total_term, scale, out.logits, out.aux)
+
+
+def _check_options(
+  x, plan, clean_fraction, penalty, penalty_at, clean_pass, form, axis_name
+):
+  """Raises what `mixupe_loss` documents about its options."""
+  checks.floating("x", x)
   checks.choice("penalty", penalty, ("approximate", "exact"))
   checks.choice("penalty_at", penalty_at, ("clean", "mixed"))
   checks.choice("clean_pass", clean_pass, ("joint", "separate", "split"))
@@ -237,75 +228,62 @@ def mixupe_loss(
     )
   if axis_name is not None:
     checks.bound_axis(axis_name)
-  eta = checks.scalar("eta", eta)
 
-  # 0.07 * 100 is 7.000000000000001 in floating point.
-  count = max(1, math.ceil(clean_fraction * size - 1e-6))
-  targets = plan.targets(labels)
-  mixed = plan.mix(x)
-  exact = penalty == "exact"
 
-  def first(tree):
-    return jax.tree.map(lambda leaf: leaf[:count], tree)
+class _Passes(NamedTuple):
+  """Outputs at the mixed inputs, and at the points where the penalty is taken.
+
+  Attributes:
+    logits: [B, ...], at the mixed inputs.
+    logits_there: [m, ...], at the penalty's points.
+    moved_there: [m, ...], their derivative towards the mean; for the
+      approximate penalty the logits themselves.
+    aux: of the last pass.
+  """
+
+  logits: chex.Array
+  logits_there: chex.Array
+  moved_there: chex.Array
+  aux: Any
+
+
+def _run_passes(run, mixed, clean, clean_pass, has_aux, input_mean) -> _Passes:
+  """Runs the model on the mixed and the clean inputs, as `clean_pass` says.
+
+  clean_pass "none" takes the penalty at the first of the mixed inputs. An
+  input_mean of None stands for the approximate penalty.
+  """
+  size = checks.batch_size(mixed=mixed)
+  count = checks.batch_size(clean=clean)
 
   def forward(inputs, tangents, **kwargs):
-    """(logits, their tangent or the logits themselves, aux)."""
-    run = lambda batch: _with_aux(apply_fn(batch, **kwargs), has_aux)
+    """(logits, their derivative, aux)."""
     if tangents is None:
-      logits, aux = run(inputs)
+      logits, aux = run(inputs, **kwargs)
       return logits, logits, aux
-    return jax.jvp(run, (inputs,), (tangents,), has_aux=True)
+    call = lambda batch: run(batch, **kwargs)
+    return jax.jvp(call, (inputs,), (tangents,), has_aux=True)
 
   def towards(inputs):
-    return _towards_mean(inputs, input_mean) if exact else None
+    return (
+      None if input_mean is None else penalties.towards_mean(inputs, input_mean)
+    )
 
-  if penalty_at == "mixed":
-    points, point_labels = mixed, targets
+  if clean_pass == "none":
     logits, moved, aux = forward(mixed, towards(mixed))
-    point_logits, point_moved = first(logits), first(moved)
-    point_labels = first(targets)
-  elif clean_pass == "separate":
-    points, point_labels = first(x), labels[:count]
+    return _Passes(logits, logits[:count], moved[:count], aux)
+  if clean_pass == "separate":
     logits, _, aux = forward(mixed, None)
     state = {"state": aux} if has_aux else {}
-    point_logits, point_moved, aux = forward(points, towards(points), **state)
-  else:
-    points, point_labels = first(x), labels[:count]
-    both = _concatenate(mixed, points)
-    tangents = None
-    if exact:
-      still = jax.tree.map(jnp.zeros_like, mixed)
-      tangents = _concatenate(still, towards(points))
-    parts = {"parts": (size, count)} if clean_pass == "split" else {}
-    both_logits, both_moved, aux = forward(both, tangents, **parts)
-    logits = both_logits[:size]
-    point_logits, point_moved = both_logits[size:], both_moved[size:]
-
-  dot = _residual_dot(point_logits, point_moved, point_labels, link)
-  if form == "release":
-    terms = jnp.where(dot < threshold, -dot, 0.0)
-  else:
-    terms = jnp.abs(dot)
-
-  mask = plan.mask
-  values = losses.mixed_loss(loss_fn, logits, targets)
-  if values.ndim != 1:
-    raise ValueError(
-      f"loss_fn must return [B] = [{size}] losses, got {values.shape}."
-    )
-  loss = replica_mean(values.astype(jnp.float32), mask, axis_name)
-  point_mask = None if mask is None else mask[:count]
-  shift = jnp.asarray(plan.mean_shift, jnp.float32)
-  term = shift * replica_mean(terms, point_mask, axis_name)
-
-  total_loss, total_term = jax.lax.stop_gradient((loss, term))
-  if axis_name is not None:
-    total_loss, total_term = jax.lax.pmean(
-      jnp.stack([total_loss, total_term]), axis_name
-    )
-  scale = _scale(total_loss, total_term, eta)
-  enhanced = scale * (loss + eta * term)
-  return enhanced, MixupEAux(total_loss, total_term, scale, logits, aux)
+    there, moved, aux = forward(clean, towards(clean), **state)
+    return _Passes(logits, there, moved, aux)
+  tangents = None
+  if input_mean is not None:
+    still = jax.tree.map(jnp.zeros_like, mixed)
+    tangents = _concatenate(still, towards(clean))
+  parts = {"parts": (size, count)} if clean_pass == "split" else {}
+  both, moved, aux = forward(_concatenate(mixed, clean), tangents, **parts)
+  return _Passes(both[:size], both[size:], moved[size:], aux)
 
 
 def replica_mean(
@@ -349,62 +327,3 @@ def _with_aux(output, has_aux):
 
 def _concatenate(first, second):
   return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, second)
-
-
-def _towards_mean(x, input_mean):
-  """xbar - x, leaf by leaf; a scalar xbar stands for every leaf."""
-  single = jax.tree_util.treedef_is_leaf(jax.tree.structure(input_mean))
-  if single and jnp.ndim(input_mean) == 0:
-    return jax.tree.map(
-      lambda leaf: jnp.asarray(input_mean, leaf.dtype) - leaf, x
-    )
-  return jax.tree.map(
-    lambda leaf, mean: jnp.asarray(mean, leaf.dtype) - leaf, x, input_mean
-  )
-
-
-def _residual_dot(logits, vectors, labels, link):
-  """(y_i - g(f_i))^T v_i in float32, [B], without a one-hot."""
-  if link is None:
-    link = "sigmoid" if logits.ndim == 1 else "softmax"
-  checks.choice("link", link, ("softmax", "sigmoid"))
-  if logits.ndim not in (1, 2) or (link == "softmax" and logits.ndim != 2):
-    raise ValueError(
-      f"logits must be [B, K] (or [B] with link='sigmoid'), got shape "
-      f"{logits.shape} with link={link!r}."
-    )
-  logits = logits.astype(jnp.float32)
-  vectors = vectors.astype(jnp.float32)
-  if link == "softmax":
-    pulled = jnp.sum(jax.nn.softmax(logits) * vectors, axis=-1)
-  else:
-    pulled = _sum_classes(jax.nn.sigmoid(logits) * vectors)
-  if not isinstance(labels, MixedTargets):
-    return _label_dot(vectors, labels, link) - pulled
-  own = _label_dot(vectors, labels.first, link)
-  other = _label_dot(vectors, labels.second, link)
-  return labels.weight * own + (1.0 - labels.weight) * other - pulled
-
-
-def _label_dot(vectors, labels, link):
-  """y_i^T v_i for integer or dense labels, [B]."""
-  checks.label_array("labels", labels)
-  integer = jnp.issubdtype(jnp.result_type(labels), jnp.integer)
-  if link == "softmax" and integer:
-    if jnp.shape(labels) != vectors.shape[:1]:
-      raise ValueError(
-        f"integer labels must be [B] = {vectors.shape[:1]}, got "
-        f"{jnp.shape(labels)}."
-      )
-    index = jnp.asarray(labels)[:, None]
-    return jnp.take_along_axis(vectors, index, axis=-1)[:, 0]
-  if jnp.shape(labels) != vectors.shape:
-    raise ValueError(
-      f"labels must have the logits' shape {vectors.shape}, got "
-      f"{jnp.shape(labels)}."
-    )
-  return _sum_classes(jnp.asarray(labels).astype(jnp.float32) * vectors)
-
-
-def _sum_classes(values):
-  return values if values.ndim == 1 else jnp.sum(values, axis=-1)

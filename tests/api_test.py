@@ -41,7 +41,7 @@ def public_classes():
 FUNCTIONS, CLASSES = public_functions(), public_classes()
 # Options that read as data, and may be positional.
 POSITIONAL = {
-  "jaxmix.mixupe.exact_directional_penalty": {"input_mean"},
+  "jaxmix.penalties.exact_directional_penalty": {"input_mean"},
   "jaxmix.policies.mixup": {"beta"},
   "jaxmix.policies.erm": {"mean_shift"},
   "jaxmix.pairing.between": {"mask"},

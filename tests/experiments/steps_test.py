@@ -150,7 +150,8 @@ def test_replicas_and_steps_draw_different_lam(monkeypatch):
     return plan
 
   monkeypatch.setattr(steps, "draw_plan", spy)
-  config = make_config("method=mixup", model="mlp")
+  # alpha = 1: at 0.2 several lam round to exactly 1.
+  config = make_config("method=mixup,alpha=1.0", model="mlp")
   del config.model_options["width"]
   mapped = parallel.create("pmap", make_steps(config))
   state = mapped.init(jax.random.key(0))
