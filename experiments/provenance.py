@@ -22,7 +22,7 @@ def describe() -> dict[str, Any]:
   """
   return {
     "command": "python -m experiments.main " + shlex.join(sys.argv[1:]),
-    "commit": _commit(),
+    "commit": commit(),
     "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
     "processes": jax.process_count(),
     "python": sys.version.split()[0],
@@ -37,7 +37,8 @@ def _version(name: str) -> str | None:
     return None
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
+  """Returns the checkout's commit, see `describe`."""
   here = pathlib.Path(__file__).parent
 
   def git(*words: str) -> str:
