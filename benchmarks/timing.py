@@ -26,6 +26,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from experiments import provenance
+
 PACKAGES = (
   "jax",
   "jaxlib",
@@ -95,6 +97,7 @@ def environment(module: str, argv: Sequence[str]) -> dict[str, Any]:
       versions[name] = None
   return {
     "command": " ".join(["python", "-m", module, *argv]),
+    "commit": provenance.commit(),
     # What decides how memory is handed out and shared among threads.
     "variables": {
       name: os.environ[name]

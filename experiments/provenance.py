@@ -28,7 +28,7 @@ def describe(module: str = "experiments.main") -> dict[str, Any]:
   """
   return {
     "command": f"python -m {module} " + shlex.join(sys.argv[1:]),
-    "commit": _commit(),
+    "commit": commit(),
     "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
     "processes": jax.process_count(),
     "python": sys.version.split()[0],
@@ -43,7 +43,8 @@ def _version(name: str) -> str | None:
     return None
 
 
-def _commit() -> str | None:
+def commit() -> str | None:
+  """Returns the checkout's commit, see `describe`."""
   here = pathlib.Path(__file__).parent
 
   def git(*words: str) -> str:
