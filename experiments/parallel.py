@@ -57,24 +57,29 @@ def check_batch_size(
     )
 
 
-def create(kind: str, steps: Steps) -> Mapped:
+def create(
+  kind: str, steps: Steps, devices: Sequence[jax.Device] | None = None
+) -> Mapped:
   """Maps `steps` over all devices.
 
   Args:
     kind: "pmap" or "shard_map".
     steps: per replica.
+    devices: None is all there are; others, which need not be here, to compile
+      for them (`experiments.forecast`).
 
   Returns:
     The mapped steps.
   """
   # Under pmap every process handles its own devices' arrays, under shard_map
   # the global ones; with one process they are the same.
-  devices = jax.local_devices() if kind == "pmap" else jax.devices()
-  mesh = Mesh(np.array(devices), (AXIS,))
+  own = jax.local_devices() if kind == "pmap" else jax.devices()
+  mesh = Mesh(np.array(devices or own), (AXIS,))
   whole = Mesh(np.array(jax.devices()), (AXIS,))
   replicated = NamedSharding(mesh, P())
   divided = NamedSharding(mesh, P(AXIS))
-  wrap = _pmap if kind == "pmap" else _shard_map(mesh)
+  wrap = _pmap(devices) if kind == "pmap" else _shard_map(mesh)
+  settled = (lambda fun: fun) if devices else _settled
 
   def train(state, batches, key):
     length = jax.tree.leaves(batches)[0].shape[0]
@@ -114,8 +119,8 @@ def create(kind: str, steps: Steps) -> Mapped:
 
   return Mapped(
     init=jax.jit(steps.init, out_shardings=replicated),
-    train=_settled(wrap(train, (None, 0, None), (None, None), (0,))),
-    evaluate=_settled(wrap(evaluate, (None, 0), None, ())),
+    train=settled(wrap(train, (None, 0, None), (None, None), (0,))),
+    evaluate=settled(wrap(evaluate, (None, 0), None, ())),
     place=place_many,
     place_one=place_one,
     to_global=to_global,
@@ -130,14 +135,18 @@ def _per_replica(host: np.ndarray, replicas: int) -> np.ndarray:
   return np.ascontiguousarray(np.moveaxis(parts, 1, 0))
 
 
-def _pmap(fun, in_axes, out_axes, donate):
-  return jax.pmap(
-    fun,
-    axis_name=AXIS,
-    in_axes=in_axes,
-    out_axes=out_axes,
-    donate_argnums=donate,
-  )
+def _pmap(devices):
+  def wrap(fun, in_axes, out_axes, donate):
+    return jax.pmap(
+      fun,
+      axis_name=AXIS,
+      in_axes=in_axes,
+      out_axes=out_axes,
+      devices=devices,
+      donate_argnums=donate,
+    )
+
+  return wrap
 
 
 def _shard_map(mesh):

@@ -14,14 +14,20 @@ import jax
 _PACKAGES = ("jaxmix", "jax", "jaxlib", "flax", "optax", "numpy")
 
 
-def describe() -> dict[str, Any]:
+def describe(module: str = "experiments.main") -> dict[str, Any]:
   """Returns the command, commit, devices and versions in force.
+
+  Args:
+    module: what was run as python -m.
+
+  Returns:
+    A dictionary ready for JSON.
 
   "commit" is None outside a git checkout, and ends in "+" where tracked files
   differ from it.
   """
   return {
-    "command": "python -m experiments.main " + shlex.join(sys.argv[1:]),
+    "command": f"python -m {module} " + shlex.join(sys.argv[1:]),
     "commit": commit(),
     "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
     "processes": jax.process_count(),

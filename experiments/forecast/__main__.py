@@ -1,0 +1,99 @@
+"""Will it fit, and how long will it take, before renting anything.
+
+  python -m experiments.forecast \
+    --config=experiments/configs/imagenet_resnet50.py:method=mixupe \
+    --topology=v5e:4x8 --compare=method --out=FILE.json
+
+Needs no TPU and no data, but the TPU compiler: pip install "jaxmix[tpu]".
+"""
+
+from __future__ import annotations
+
+from importlib import metadata
+import json
+import pathlib
+import re
+import sys
+from typing import Any
+
+from absl import app, flags, logging
+import jax
+from ml_collections import config_flags
+
+from experiments import forecast, provenance
+from experiments.forecast import model, table
+
+_CONFIG = config_flags.DEFINE_config_file(
+  "config",
+  "experiments/configs/imagenet_resnet50.py",
+  "The experiment, with an optional argument after a colon.",
+)
+_TOPOLOGY = flags.DEFINE_string(
+  "topology", None, "Chip and layout, such as v5e:4x8.", required=True
+)
+_COMPARE = flags.DEFINE_string(
+  "compare", None, f"One of {', '.join(model.COMPARISONS)}: side by side."
+)
+_NUM_CLASSES = flags.DEFINE_integer(
+  "num_classes", None, "Of a data set that is not known without its files."
+)
+_OUT = flags.DEFINE_string("out", None, "JSON file to write.")
+_HLO = flags.DEFINE_string(
+  "hlo", None, "Folder for the compiled programs' text."
+)
+
+
+def main(argv: list[str]) -> None:
+  """Compiles, prints the table, writes the files asked for."""
+  if len(argv) > 1:
+    raise app.UsageError(f"Unexpected arguments: {argv[1:]}.")
+  # libtpu is installed, but there is no TPU to be opened, or it is not ours.
+  jax.config.update("jax_platforms", "cpu")
+
+  def report(result, text):
+    # A row takes minutes: keep at once what is known.
+    row = result["rows"][-1]
+    if _OUT.value:
+      _write(pathlib.Path(_OUT.value), result)
+    if row["fits"]:
+      milliseconds = 1e3 * row["seconds"]["step"]
+      logging.info("%s: %.1f ms a step.", row["name"], milliseconds)
+    else:
+      logging.info("%s does not fit.", row["name"])
+    if _HLO.value:
+      folder = pathlib.Path(_HLO.value)
+      folder.mkdir(parents=True, exist_ok=True)
+      stem = re.sub(r"\W+", "_", row["name"])
+      (folder / f"{stem}.hlo.txt").write_text(text)
+
+  logging.set_verbosity(logging.INFO)
+  result = forecast.forecast(
+    _CONFIG.value,
+    _TOPOLOGY.value,
+    compare=_COMPARE.value,
+    num_classes=_NUM_CLASSES.value,
+    report=report,
+  )
+  print(table.markdown(result))
+
+
+def _write(out: pathlib.Path, result: dict[str, Any]) -> None:
+  made_with = provenance.describe("experiments.forecast")
+  made_with["versions"]["libtpu"] = metadata.version("libtpu")
+  out.parent.mkdir(parents=True, exist_ok=True)
+  text = json.dumps({"made_with": made_with} | result, indent=2)
+  out.write_text(text + "\n")
+
+
+def run() -> None:
+  """Runs main; a mistake ends with its message, not a traceback."""
+  try:
+    app.run(main)
+  except (ValueError, TypeError, ImportError, OSError, RuntimeError) as error:
+    if "--debug" in sys.argv:
+      raise
+    sys.exit(f"{type(error).__name__}: {error}")
+
+
+if __name__ == "__main__":
+  run()

@@ -1,0 +1,100 @@
+"""forecast(config, topology): compile, model, and say what came of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+import logging
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from experiments import parallel
+from experiments.configs import common
+from experiments.forecast import chips, program
+from experiments.forecast import roofline as roofline_lib
+
+NOTE = (
+  "A model, not a measurement: the step was compiled for this topology, not "
+  "run. Its time is the longest of operations / peak, bytes accessed / memory "
+  "bandwidth and bytes sent / interconnect bandwidth. A real step takes more, "
+  "and input, evaluation and checkpoints come on top. Operations and bytes are "
+  "the compiler's own counts."
+)
+_CLEAN = {"method": "mixupe", "penalty": "approximate", "penalty_at": "clean"}
+COMPARISONS: dict[str, dict[str, Mapping[str, Any]]] = {
+  "method": {
+    "Mixup": {"method": "mixup", "eta": 0.0},
+    "MixupE": {**_CLEAN, "clean_fraction": 1.0},
+    "MixupE, clean 1/2": {**_CLEAN, "clean_fraction": 0.5},
+    "MixupE, clean 1/4": {**_CLEAN, "clean_fraction": 0.25},
+    "MixupE, at mixed": {**_CLEAN, "penalty_at": "mixed"},
+    "MixupE, exact": {**_CLEAN, "penalty": "exact", "clean_fraction": 1.0},
+  },
+  "parallel": {
+    "pmap": {"parallel": "pmap"},
+    "shard_map": {"parallel": "shard_map"},
+  },
+}
+
+
+def forecast(
+  config: ConfigDict,
+  topology: str,
+  *,
+  compare: str | None = None,
+  num_classes: int | None = None,
+  report: Callable[[dict[str, Any], str], None] | None = None,
+) -> dict[str, Any]:
+  """Forecasts a run of `config`, or the variants of a comparison.
+
+  Args:
+    config: see `experiments.configs.common`; resolved here.
+    topology: such as v5e:4x8; see `chips.parse`.
+    compare: None, or one of `COMPARISONS`.
+    num_classes: see `program.describe`.
+    report: called with the result so far as soon as a row is known, and with
+      that row's optimised HLO ("" where it does not fit).
+
+  Returns:
+    {"note", "topology", "chips", "chip", "rows"}, rows as `roofline.per_chip`
+    gives them with the name and the changes to the config.
+
+  Raises:
+    ImportError: if libtpu is not installed.
+    ValueError: if the topology, the config or the comparison is wrong, or the
+      batch does not divide.
+  """
+  if compare is not None and compare not in COMPARISONS:
+    raise ValueError(
+      f"compare must be one of {', '.join(COMPARISONS)}; got {compare!r}."
+    )
+  chip, count = chips.parse(topology)
+  parallel.check_batch_size(config.batch_size, count * chip.devices)
+  dataset = program.describe(config, num_classes)
+  devices = chips.devices(topology)
+  variants = COMPARISONS[compare] if compare else {config.method: {}}
+  described = {k: v for k, v in chip._asdict().items() if k != "options"}
+  rows: list[dict[str, Any]] = []
+  result = {
+    "note": NOTE,
+    "topology": topology,
+    "chips": count,
+    "chip": described,
+    "model": config.model,
+    "batch_size": config.batch_size,
+    "total_steps": config.total_steps,
+    "parallel": config.parallel,
+    "rows": rows,
+  }
+  for name, changes in variants.items():
+    own = config.copy_and_resolve_references()
+    with own.unlocked():
+      own.update(changes)
+    own = common.resolve(own)
+    logging.info("Compiling %s for %s.", name, topology)
+    compiled = program.compile_step(own, dataset, devices)
+    row = roofline_lib.per_chip(own, compiled, chip, count)
+    rows.append({"name": name, "changes": dict(changes)} | row)
+    if report is not None:
+      report(result, compiled.text)
+  return result

@@ -1,0 +1,199 @@
+"""The training step of a config, compiled for devices that are not here."""
+
+from __future__ import annotations
+
+import re
+import time
+from typing import Any, NamedTuple
+
+import jax
+from jax.sharding import Mesh, NamedSharding
+from jax.sharding import PartitionSpec as P
+from ml_collections import ConfigDict
+import numpy as np
+
+from experiments import parallel, steps
+from experiments.forecast import hlo
+from experiments.inputs import imagenet
+from experiments.inputs.dataset import Dataset
+
+# Image side (None: the config's), channels and classes.
+_DESCRIBED: dict[str, tuple[int | None, int, int]] = {
+  "imagenet2012": (None, 3, 1000),
+  "digits": (8, 1, 10),
+  "fashion_mnist": (28, 1, 10),
+}
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+class Compiled(NamedTuple):
+  """One device's program; None where it does not fit and so does not exist.
+
+  Attributes:
+    fits: whether the compiler could place it in the device's memory.
+    argument_bytes: state, batch and key.
+    donated_bytes: of these, what the step overwrites in place.
+    temporary_bytes: activations and the like.
+    peak_bytes: all memory the program needs.
+    flops: operations of a step.
+    bytes_accessed: memory traffic of a step.
+    collectives: by kind.
+    text: the optimised HLO.
+    seconds: that compiling took.
+  """
+
+  fits: bool
+  argument_bytes: int
+  donated_bytes: int | None
+  temporary_bytes: int
+  peak_bytes: int
+  flops: float | None
+  bytes_accessed: float | None
+  collectives: dict[str, hlo.Collectives] | None
+  text: str
+  seconds: float
+
+
+def describe(config: ConfigDict, num_classes: int | None = None) -> Dataset:
+  """Returns what the step needs to know of a data set, without its data.
+
+  Args:
+    config: reads dataset and image_size.
+    num_classes: of a data set that is not one of the known.
+
+  Raises:
+    ValueError: if neither knows the number of classes.
+  """
+  if config.dataset not in _DESCRIBED and num_classes is None:
+    raise ValueError(
+      f"The shapes of dataset={config.dataset!r} are not known without its "
+      f"files (known: {', '.join(_DESCRIBED)}); for a folder of images give "
+      "--num_classes."
+    )
+  side, channels, classes = _DESCRIBED.get(config.dataset, (None, 3, 0))
+  side = side or config.image_size
+  rgb = channels == 3
+
+  def nothing(*args, **kwargs):
+    raise RuntimeError("A described data set has no batches.")
+
+  return Dataset(
+    image_shape=(side, side, channels),
+    num_classes=num_classes or classes,
+    num_train=0,
+    num_eval=0,
+    mean=255 * np.array(imagenet.MEAN if rgb else (0.5,), np.float32),
+    std=255 * np.array(imagenet.STD if rgb else (0.5,), np.float32),
+    train=nothing,
+    evaluate=nothing,
+  )
+
+
+def compile_step(
+  config: ConfigDict, dataset: Dataset, devices: list[Any]
+) -> Compiled:
+  """Compiles one training step, as `experiments.train` would dispatch it.
+
+  Args:
+    config: resolved. steps_per_dispatch is taken to be 1.
+    dataset: its shapes and scale.
+    devices: what to compile for.
+
+  Raises:
+    ValueError: if the batch does not divide among the devices.
+  """
+  parallel.check_batch_size(config.batch_size, len(devices))
+  functions = steps.create(config, dataset)
+  programs = parallel.create(config.parallel, functions, devices)
+  arguments = _arguments(config, dataset, functions, devices)
+  begun = time.monotonic()
+  lowered = programs.train.lower(*arguments)  # type: ignore[attr-defined]
+  own = sum(_device_bytes(leaf) for leaf in jax.tree.leaves(arguments))
+  try:
+    compiled = lowered.compile()
+  except jax.errors.JaxRuntimeError as error:
+    temporary = _exhausted(str(error), own)
+    seconds = time.monotonic() - begun
+    return Compiled(
+      fits=False,
+      argument_bytes=own,
+      donated_bytes=None,
+      temporary_bytes=temporary,
+      peak_bytes=own + temporary,
+      flops=None,
+      bytes_accessed=None,
+      collectives=None,
+      text="",
+      seconds=seconds,
+    )
+  seconds = time.monotonic() - begun
+  memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
+  text = compiled.as_text()
+  new_outputs = memory.output_size_in_bytes - memory.alias_size_in_bytes
+  return Compiled(
+    fits=True,
+    argument_bytes=memory.argument_size_in_bytes,
+    donated_bytes=memory.alias_size_in_bytes,
+    temporary_bytes=memory.temp_size_in_bytes,
+    peak_bytes=memory.argument_size_in_bytes
+    + new_outputs
+    + memory.temp_size_in_bytes
+    + memory.generated_code_size_in_bytes,
+    flops=cost["flops"],
+    bytes_accessed=cost["bytes accessed"],
+    collectives=hlo.collectives(text),
+    text=text,
+    seconds=seconds,
+  )
+
+
+def _arguments(config, dataset, functions, devices):
+  """(state, batches, key) as shapes, placed as `Mapped.place` places them."""
+  mesh = Mesh(np.array(devices), (steps.AXIS,))
+  replicated, divided = (
+    NamedSharding(mesh, P()),
+    NamedSharding(mesh, P("batch")),
+  )
+  key = jax.eval_shape(jax.random.key, 0)
+  state = jax.eval_shape(functions.init, key)
+  size = config.batch_size // len(devices)
+  batch = {
+    "image": ((size, *dataset.image_shape), np.uint8),
+    "label": ((size,), np.int32),
+  }
+  if config.pairing == "between":
+    batch |= {f"partner_{name}": kind for name, kind in batch.items()}
+  batches = {
+    name: jax.ShapeDtypeStruct(
+      (len(devices), 1, *shape), dtype, sharding=divided
+    )
+    for name, (shape, dtype) in batch.items()
+  }
+  state, key = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated),
+    (state, key),
+  )
+  return state, batches, key
+
+
+def _device_bytes(leaf: jax.ShapeDtypeStruct) -> int:
+  if jax.dtypes.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+    return 8
+  shape = leaf.sharding.shard_shape(leaf.shape)
+  return int(np.prod(shape)) * np.dtype(leaf.dtype).itemsize
+
+
+def _exhausted(message: str, arguments: int) -> int:
+  """The bytes of temporaries needed, from the compiler's refusal.
+
+  It speaks of them alone, or of all memory, according to what it had found out
+  when it gave up.
+  """
+  size = r"([\d.]+)([KMGT]?)"
+  alone = re.search(rf"required for HLO temporaries \({size}\)", message)
+  whole = re.search(rf"Used {size} of [\d.]+[KMGT]? hbm", message)
+  found = alone or whole
+  if "RESOURCE_EXHAUSTED" not in message or found is None:
+    raise RuntimeError(f"The step does not compile: {message}")
+  needed = round(float(found[1]) * _UNITS[found[2]])
+  return needed if alone else needed - arguments

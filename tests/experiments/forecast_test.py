@@ -1,0 +1,358 @@
+"""The forecast: counts and times by hand, and one real compilation."""
+
+import importlib.util
+import json
+import subprocess
+import sys
+
+import pytest
+
+from experiments.configs import common, digits, imagenet_resnet50
+from experiments.forecast import chips, forecast, hlo, program, table
+from experiments.forecast import roofline as roofline_lib
+
+# Gradients, statistics in a fusion's computation, and every asynchronous form.
+MODULE = """
+HloModule jit_train, is_scheduled=true, input_output_alias={ {0}: (0, {}) }
+
+%fused.1 (p: f32[8,4]) -> f32[2,4] {
+  %p = f32[8,4]{1,0:T(8,128)} parameter(0)
+  ROOT %reduce-scatter.3 = f32[2,4]{1,0:T(2,128)S(1)} reduce-scatter(%p), dimensions={0}
+}
+
+ENTRY %main {
+  %all-reduce.1 = (f32[7,7,3,8]{3,1,2,0:T(8,128)S(1)}, f32[]{:T(128)}, /*index=2*/bf16[10]{0:T(256)(128)(2,1)}) all-reduce(%a, %b, %c), to_apply=%sum, metadata={op_name="jit(f)/x = psum all-reduce(y)"}
+  %psum.2 = f32[2,2,8]{2,1,0:T(2,128)S(1)} all-reduce(%fusion.37), channel_id=1
+  %all-reduce-start.3 = (f32[5]{0}, s32[3]{0}) all-reduce-start(%d, %e), to_apply=%sum
+  %all-reduce-done.3 = (f32[5]{0}, s32[3]{0}) all-reduce-done(%all-reduce-start.3)
+  %all-gather-start.4 = (u8[2,6]{1,0}, u8[8,6]{1,0}) all-gather-start(%g), dimensions={0}
+  %all-gather-done.4 = u8[8,6]{1,0} all-gather-done(%all-gather-start.4)
+  %collective-permute-start.5 = (bf16[3,5]{1,0}, bf16[3,5]{1,0}, u32[]{:S(2)}, u32[]{:S(2)}) collective-permute-start(%h)
+  %collective-permute-done.5 = bf16[3,5]{1,0} collective-permute-done(%collective-permute-start.5)
+  %all-to-all.6 = (pred[9]{0}, pred[9]{0}) all-to-all(%i, %j)
+  %all-gather-start.7 = ((f32[1]{0}, f32[2]{0}), (f32[4]{0}, f32[8]{0})) all-gather-start(%k, %l)
+  %fusion.8 = f32[2,4]{1,0} fusion(%all-reduce.1), kind=kCustom, calls=%fused.1
+  ROOT %tuple = (f32[2,4]{1,0}) tuple(%fusion.8)
+}
+"""  # noqa: E501  (the compiler's own lines)
+
+
+def test_counts_collectives_by_hand():
+  assert hlo.collectives(MODULE) == {
+    # 7 * 7 * 3 * 8 * 4 + 4 + 10 * 2; 2 * 2 * 8 * 4; 5 * 4 + 3 * 4.
+    "all-reduce": (3, (4704 + 4 + 20) + 128 + 32),
+    "all-gather": (2, 8 * 6 + (4 + 8) * 4),
+    "reduce-scatter": (1, 2 * 4 * 4),
+    "all-to-all": (1, 18),
+    "collective-permute": (1, 3 * 5 * 2),
+  }
+  assert hlo.collectives("ENTRY %main {\n}") == {}
+
+
+@pytest.mark.parametrize(
+  ("shape", "size"),
+  [
+    ("f32[]", 4),
+    ("bf16[3,5]{1,0:T(8,128)(2,1)}", 30),
+    ("(f32[2], (s8[3], pred[1,1]))", 12),
+    ("s4[3]", 2),
+    ("f8e4m3fn[7]", 7),
+    ("f32[0,4]", 0),
+    ("()", 0),
+  ],
+)
+def test_bytes_of_shapes(shape, size):
+  assert hlo.shape_bytes(shape) == size
+
+
+def test_unknown_type_is_an_error():
+  with pytest.raises(ValueError, match="Unknown type 'q7'"):
+    hlo.shape_bytes("q7[4]")
+
+
+def test_bytes_sent_on_a_ring_of_four():
+  each = {kind: hlo.Collectives(1, 100) for kind in hlo.KINDS}
+  assert {kind: hlo.sent({kind: each[kind]}, 4) for kind in hlo.KINDS} == {
+    "all-reduce": 150.0,
+    "all-gather": 75.0,
+    "reduce-scatter": 300.0,
+    "all-to-all": 75.0,
+    "collective-permute": 100.0,
+  }
+  assert hlo.sent({"all-reduce": hlo.Collectives(2, 100)}, 1) == 0.0
+
+
+def make_chip(**changes):
+  chip = chips.Chip("toy", 100.0, 2000, 50.0, 10.0, 1, 2, {})
+  return chip._replace(**changes)
+
+
+def make_compiled(**changes):
+  values = dict(
+    fits=True,
+    argument_bytes=100,
+    donated_bytes=60,
+    temporary_bytes=800,
+    peak_bytes=950,
+    flops=400.0,
+    bytes_accessed=150.0,
+    collectives={"all-reduce": hlo.Collectives(3, 40)},
+    text="",
+    seconds=1.0,
+  )
+  return program.Compiled(**values | changes)
+
+
+def make_config(arg=None, **changes):
+  config = imagenet_resnet50.get_config(arg)
+  config.update(changes)
+  return common.resolve(config)
+
+
+@pytest.mark.parametrize(
+  ("costs", "times", "bound"),
+  [
+    ((400.0, 150.0, 20.0), (4.0, 3.0, 2.0), "compute"),
+    ((400.0, 250.0, 20.0), (4.0, 5.0, 2.0), "memory"),
+    ((400.0, 150.0, 60.0), (4.0, 3.0, 6.0), "interconnect"),
+  ],
+)
+def test_roofline_by_hand(costs, times, bound):
+  flops, accessed, sent = costs
+  found = roofline_lib.roofline(
+    make_chip(), flops=flops, bytes_accessed=accessed, bytes_sent=sent
+  )
+  assert (tuple(found), found.step, found.bound) == (times, max(times), bound)
+
+
+def test_one_chip_of_two_cores_by_hand():
+  """Two devices a chip: twice a device's program, eight replicas."""
+  config = make_config(batch_size=64, total_steps=1800)
+  chip = make_chip(devices=2)
+  row = roofline_lib.per_chip(config, make_compiled(), chip, chips=4)
+  assert row["replicas"] == 8
+  assert row["examples_per_chip"] == 16
+  assert (row["argument_bytes"], row["temporary_bytes"]) == (200, 1600)
+  assert (row["peak_bytes"], row["donated_bytes"]) == (1900, 120)
+  assert row["collectives"] == {"all-reduce": {"count": 3, "bytes": 80}}
+  # 2 * 7 / 8 * 40 bytes a device.
+  assert row["bytes_sent"] == 140.0
+  assert row["seconds"] == {
+    "compute": 8.0,
+    "memory": 6.0,
+    "interconnect": 14.0,
+    "step": 14.0,
+  }
+  assert row["bound"] == "interconnect"
+  assert row["images_per_second"] == 64 / 14
+  assert row["hours"] == 14 * 1800 / 3600
+
+
+def test_advice_names_what_would_fit():
+  big = make_compiled(fits=False, temporary_bytes=2400, peak_bytes=2500)
+  config = make_config("method=mixupe", batch_size=64)
+  tips = roofline_lib.advice(config, big, make_chip(), 8)
+  assert [tip.split(" (")[0] for tip in tips] == [
+    "model_options.remat=blocks",
+    "clean_fraction=0.25",
+    "batch_size=48",  # 64 * (2000 - 100) / 2400 = 50.7
+    "more chips than 8, at the same batch_size",
+  ]
+  config = make_config("method=mixup,model_options.remat=blocks", batch_size=64)
+  tips = roofline_lib.advice(config, big, make_chip(), 8)
+  assert tips[0].startswith("batch_size=48")
+  row = roofline_lib.per_chip(config, big, make_chip(), 8)
+  assert (row["fits"], row["advice"]) == (False, tips)
+  assert "hours" not in row
+
+
+def test_table_shows_what_does_not_fit():
+  config = make_config("method=mixupe", batch_size=64)
+  small, big = (
+    roofline_lib.per_chip(config, compiled, make_chip(), 8)
+    for compiled in (
+      make_compiled(),
+      make_compiled(fits=False, temporary_bytes=2400, peak_bytes=2500),
+    )
+  )
+  text = table.markdown(
+    {
+      "note": "A model.",
+      "topology": "toy:2x4",
+      "chips": 8,
+      "model": "resnet50",
+      "batch_size": 64,
+      "total_steps": 100,
+      "parallel": "pmap",
+      "rows": [{"name": "small"} | small, {"name": "big"} | big],
+    }
+  )
+  cells = {
+    line.split("|")[1].strip(): [cell.strip() for cell in line.split("|")[2:4]]
+    for line in text.splitlines()
+    if line.startswith("|")
+  }
+  assert cells["fits"] == ["yes", "NO"]
+  assert cells["all-reduce"] == ["3 (0.00 MB)", "-"]
+  assert cells["bound by"] == ["interconnect", "-"]
+  assert cells["peak, GB (of the chip's)"] == ["0.00 (48%)", "0.00 (125%)"]
+  assert "A model." in text
+  assert "big does not fit. Any of:\n  - model_options.remat=blocks" in text
+
+
+def test_chip_table_is_sane():
+  peaks = {name: chip.peak_flops for name, chip in chips.CHIPS.items()}
+  assert sorted(peaks, key=peaks.__getitem__) == [
+    *("v2", "v3", "v5e", "v4", "v5p", "v6e")
+  ]
+  for chip in chips.CHIPS.values():
+    # Operations a byte at which memory stops binding; ICI is slower than HBM.
+    assert 60 < chip.peak_flops / chip.hbm_bandwidth < 600
+    assert 0.2 < chip.hbm_bandwidth / chip.ici_bandwidth / 5 < 1.2
+    assert 16e9 <= chip.hbm_bytes <= 96e9
+    assert chip.devices == (2 if chip.name in ("v2", "v3") else 1)
+    assert chip.dimensions == (3 if chip.name in ("v4", "v5p") else 2)
+
+
+def test_parses_topologies():
+  assert chips.parse("v5e:4x8") == (chips.CHIPS["v5e"], 32)
+  assert chips.parse("v4:2x4x4") == (chips.CHIPS["v4"], 32)
+
+
+@pytest.mark.parametrize("name", ["v9:2x2", "v3-32", "v5e", "v5e:", "v5e:4xa"])
+def test_unknown_topology_lists_the_known(name):
+  with pytest.raises(ValueError, match=r"v5e:4x8 is 32 chips") as caught:
+    chips.parse(name)
+  assert all(chip in str(caught.value) for chip in chips.CHIPS)
+  assert name in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["v5e:2x2x2", "v4:4x8"])
+def test_wrong_dimensions_say_how_many(name):
+  with pytest.raises(ValueError, match="form [23] dimensions, such as v"):
+    chips.parse(name)
+
+
+def test_missing_libtpu_says_how_to_install_it(monkeypatch):
+  monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+  with pytest.raises(ImportError, match=r"pip install 'jaxmix\[tpu\]'"):
+    chips.devices("v5e:2x2")
+
+
+def test_batch_that_does_not_divide_names_sizes_that_work():
+  config = imagenet_resnet50.get_config("smoke")
+  with pytest.raises(ValueError, match="32 replicas; .*: 32"):
+    forecast(config, "v3:4x4")
+
+
+def test_unknown_comparison_and_data_set():
+  config = imagenet_resnet50.get_config("smoke")
+  with pytest.raises(ValueError, match="compare must be one of method"):
+    forecast(config, "v5e:2x2", compare="model")
+  config.dataset = "my_images"
+  with pytest.raises(ValueError, match="--num_classes"):
+    forecast(config, "v5e:2x2")
+  described = program.describe(config, num_classes=7)
+  assert (described.image_shape, described.num_classes) == ((64, 64, 3), 7)
+
+
+def test_exhausted_memory_is_read_from_both_refusals():
+  whole = (
+    "RESOURCE_EXHAUSTED: XLA:TPU compile permanent error. Ran out of memory in "
+    "memory space hbm. Used 23.50G of 15.75G hbm. Exceeded hbm capacity by "
+    "7.75G."
+  )
+  assert program._exhausted(whole, 1000) == round(23.5 * 2**30) - 1000
+  alone = (
+    "RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required "
+    "for HLO temporaries (56.77G) exceeds available HBM (15.75G)."
+  )
+  assert program._exhausted(alone, 1000) == round(56.77 * 2**30)
+  with pytest.raises(RuntimeError, match="does not compile: INTERNAL"):
+    program._exhausted("INTERNAL: something else", 1000)
+
+
+needs_libtpu = pytest.mark.skipif(
+  importlib.util.find_spec("libtpu") is None,
+  reason="libtpu, the TPU compiler, is not installed (the extra tpu)",
+)
+
+
+@needs_libtpu
+def test_impossible_layout_passes_on_libtpus_reason():
+  with pytest.raises(ValueError, match="not divisible"):
+    chips.devices("v5e:3x5")
+
+
+@needs_libtpu
+def test_devices_of_every_chip():
+  for chip in chips.CHIPS.values():
+    layout = "2x2x1" if chip.dimensions == 3 else "2x2"
+    assert len(chips.devices(f"{chip.name}:{layout}")) == 4 * chip.devices
+
+
+def make_tiny(arg):
+  config = digits.get_config(f"smoke,method=mixupe,{arg}")
+  config.model_options.stage_sizes = (1,)
+  return config
+
+
+@needs_libtpu
+def test_compiles_a_tiny_sibling_by_pmap_and_by_shard_map():
+  """The state donated, one reduction of gradients, the rest statistics."""
+  config = make_tiny("batch_size=32")
+  seen = []
+  result = forecast(
+    config,
+    "v5e:2x2",
+    compare="parallel",
+    report=lambda result, text: seen.append(
+      (result["rows"][-1]["name"], "ENTRY" in text)
+    ),
+  )
+  assert seen == [("pmap", True), ("shard_map", True)]
+  json.dumps(result)
+  assert "does not fit" not in table.markdown(result)
+  pmap, shard_map = result["rows"]
+  for key in ("flops", "bytes_accessed", "collectives", "peak_bytes"):
+    assert pmap[key] == shard_map[key], key
+  assert pmap["fits"] and pmap["replicas"] == 4
+  # Three layers of statistics forwards and backwards, L and R, and one for all
+  # gradients and metrics.
+  assert pmap["collectives"].keys() == {"all-reduce"}
+  assert pmap["collectives"]["all-reduce"]["count"] <= 8
+  # The state: all but the key and the batch, 8 * (8 * 8 + 4) bytes if it were
+  # not padded to tiles.
+  kept = pmap["argument_bytes"] - pmap["donated_bytes"]
+  assert 0 < kept < 16_384 < pmap["donated_bytes"]
+  assert 0 < pmap["temporary_bytes"] < pmap["peak_bytes"] < pmap["hbm_bytes"]
+  assert pmap["flops"] > 0 < pmap["bytes_accessed"]
+
+
+@needs_libtpu
+def test_compiles_what_does_not_fit():
+  config = make_tiny("batch_size=16000000")
+  result = forecast(config, "v5e:2x2")
+  (row,) = result["rows"]
+  assert not row["fits"]
+  assert row["peak_bytes"] > row["hbm_bytes"]
+  # 4,000,000 images of 8 x 8 x 1 and their labels.
+  assert row["argument_bytes"] > 4_000_000 * (64 + 4)
+  assert "mixupe does not fit" in table.markdown(result)
+
+
+def test_command_line_ends_with_the_message():
+  done = subprocess.run(
+    [
+      sys.executable,
+      "-m",
+      "experiments.forecast",
+      "--config=experiments/configs/digits.py",
+      "--topology=v9:2x2",
+    ],
+    capture_output=True,
+    text=True,
+  )
+  assert done.returncode != 0
+  assert "v5e:4x8 is 32 chips" in done.stderr
+  assert "Traceback" not in done.stderr
