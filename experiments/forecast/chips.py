@@ -1,7 +1,7 @@
 """The TPU generations: what one chip offers, and where each number is from.
 
 Peak compute, memory and its bandwidth are the "key specifications" of Google
-Cloud's pages https://cloud.google.com/tpu/docs/v2, v3, v4, v5e, v5p and v6e.
+Cloud's pages https://cloud.google.com/tpu/docs/v3, v4, v5e, v5p and v6e.
 
 `ici_bandwidth` is what one chip sends, over all of its links together and in
 one direction. The pages state it in different ways:
@@ -10,9 +10,6 @@ one direction. The pages state it in different ways:
   v3, v4: only "all-reduce bandwidth per Pod", 340 TB/s over 1,024 chips and 1.1
     PB/s over 4,096. Divided by the chips, the same figure is exactly the
     bandwidth above for v5e (51.2 TB/s over 256) and v6e (102.4 TB/s over 256).
-  v2: not stated; four links of 496 Gbit/s (Jouppi et al., 2020, "A
-    domain-specific supercomputer for training deep neural networks",
-    https://doi.org/10.1145/3360307).
 """
 
 from __future__ import annotations
@@ -36,8 +33,8 @@ class Chip(NamedTuple):
     hbm_bytes: its memory.
     hbm_bandwidth: bytes a second.
     ici_bandwidth: bytes a second that it sends to other chips.
-    devices: how many devices XLA sees in it: in v2 and v3 each of the two cores
-      is one, in v4 and v5p both together are.
+    devices: how many devices XLA sees in it: in v3 each of the two cores is
+      one, in v4 and v5p both together are.
     dimensions: of the torus.
     options: of `jax.experimental.topologies.get_topology_desc`.
   """
@@ -57,7 +54,6 @@ _MEGACORE = {"chip_config_name": "megacore"}
 CHIPS = {
   chip.name: chip
   for chip in (
-    Chip("v2", 45e12, 16 * GIB, 700e9, 4 * 496e9 / 8, 2, 2, {}),
     Chip("v3", 123e12, 32 * GIB, 900e9, 340e12 / 1024, 2, 2, {}),
     Chip("v4", 275e12, 32 * GIB, 1200e9, 1.1e15 / 4096, 1, 3, _MEGACORE),
     Chip("v5e", 197e12, 16 * GB, 819e9, 1600e9 / 8, 1, 2, {}),

@@ -203,14 +203,14 @@ def test_table_shows_what_does_not_fit():
 def test_chip_table_is_sane():
   peaks = {name: chip.peak_flops for name, chip in chips.CHIPS.items()}
   assert sorted(peaks, key=peaks.__getitem__) == [
-    *("v2", "v3", "v5e", "v4", "v5p", "v6e")
+    *("v3", "v5e", "v4", "v5p", "v6e")
   ]
   for chip in chips.CHIPS.values():
     # Operations a byte at which memory stops binding; ICI is slower than HBM.
     assert 60 < chip.peak_flops / chip.hbm_bandwidth < 600
     assert 0.2 < chip.hbm_bandwidth / chip.ici_bandwidth / 5 < 1.2
     assert 16e9 <= chip.hbm_bytes <= 96e9
-    assert chip.devices == (2 if chip.name in ("v2", "v3") else 1)
+    assert chip.devices == (2 if chip.name == "v3" else 1)
     assert chip.dimensions == (3 if chip.name in ("v4", "v5p") else 2)
 
 
