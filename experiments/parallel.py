@@ -97,12 +97,12 @@ def create(
       divided, _per_replica(host, jax.local_device_count())
     )
 
-  def place_many(batches):
-    host = jax.tree.map(lambda *rows: np.stack(rows), *batches)
-    return jax.tree.map(place, host)
+  def stack(*rows):
+    # A single batch, the usual case, is not copied.
+    return np.stack(rows) if len(rows) > 1 else rows[0][None]
 
-  def place_one(batch):
-    return jax.tree.map(lambda x: place(x[None]), batch)
+  def place_many(batches):
+    return jax.tree.map(lambda *rows: place(stack(*rows)), *batches)
 
   def evaluate(state, batches):
     return steps.evaluate(state, jax.tree.map(lambda x: x[0], batches))
@@ -122,7 +122,7 @@ def create(
     train=settled(wrap(train, (None, 0, None), (None, None), (0,))),
     evaluate=settled(wrap(evaluate, (None, 0), None, ())),
     place=place_many,
-    place_one=place_one,
+    place_one=lambda batch: place_many([batch]),
     to_global=to_global,
     from_global=from_global,
   )
