@@ -23,6 +23,9 @@ class Watch:
     """Does not listen before it is entered."""
     self._asked = False
     self._previous: Any = None
+    # JAX knows a process that has not called yet by 0, so a resumed run's first
+    # dispatch must be 1 and not its step: the point agreed on would have passed.
+    self._dispatches = 0
 
   def __enter__(self) -> Watch:
     """Starts listening."""
@@ -36,10 +39,11 @@ class Watch:
     if self._previous is not None:
       signal.signal(signal.SIGTERM, self._previous)
 
-  def reached(self, dispatch: int) -> bool:
-    """Whether to save and stop now; call with 1, 2, 3, ... on every process."""
+  def reached(self) -> bool:
+    """Whether to save and stop now; call after every dispatch."""
+    self._dispatches += 1
     if jax.process_count() > 1:
-      return multihost_utils.reached_preemption_sync_point(dispatch)
+      return multihost_utils.reached_preemption_sync_point(self._dispatches)
     return self._asked
 
   def _notice(self, signum: int, frame: FrameType | None) -> None:

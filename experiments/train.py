@@ -134,7 +134,7 @@ def _run(
       name: last or step % config[f"{name}_every"] == 0
       for name in ("log", "eval", "checkpoint")
     }
-    stopping = watch.reached(step // config.steps_per_dispatch)
+    stopping = watch.reached()
     due["checkpoint"] = due["checkpoint"] or stopping
     if any(due.values()):
       averaged += _finite(pending, step)

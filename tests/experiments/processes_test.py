@@ -143,6 +143,21 @@ def test_sigterm_to_one_process_saves_all_and_asks_for_a_retry(tmp_path):
     assert f"Stopped at step {saved} of 20000" in end
 
 
+def test_sigterm_before_a_resumed_run_has_stepped(tmp_path):
+  words = command(tmp_path, "erm", "pmap", steps=20_000)
+  pair = start_pair(words)
+  wait_for_lines(tmp_path, 9, pair)  # a checkpoint is older than the last
+  for process in pair:
+    process.kill()
+    process.communicate()
+  pair = start_pair(words)
+  while "Resuming" not in pair[0].stderr.readline():
+    assert pair[0].poll() is None
+  pair[1].send_signal(signal.SIGTERM)
+  ends = [process.communicate(timeout=120)[1] for process in pair]
+  assert [process.returncode for process in pair] == [75, 75], ends
+
+
 def test_sigterm_to_a_single_process_saves_and_asks_for_a_retry(tmp_path):
   words = command(tmp_path, "erm", "pmap", steps=20_000)
   process = start(words, devices=1)
