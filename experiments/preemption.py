@@ -23,8 +23,8 @@ class Watch:
     """Does not listen before it is entered."""
     self._asked = False
     self._previous: Any = None
-    # JAX knows a process that has not called yet by 0, so a resumed run's first
-    # dispatch must be 1 and not its step: the point agreed on would have passed.
+    # JAX takes a process that has not called yet to be at 0. Were a resumed
+    # run's first call its step, the point agreed on might have passed.
     self._dispatches = 0
 
   def __enter__(self) -> Watch:
