@@ -4,6 +4,9 @@
     --config=experiments/configs/imagenet_resnet50.py:method=mixupe \
     --topology=v5e:4x8 --compare=method --out=FILE.json
 
+compiles for minutes a row. The file is written after each; the same command
+again, at the same commit, goes on after the rows that are there.
+
 Needs no TPU and no data, but the TPU compiler: pip install "jaxmix[tpu]".
 """
 
@@ -37,7 +40,7 @@ _COMPARE = flags.DEFINE_string(
 _NUM_CLASSES = flags.DEFINE_integer(
   "num_classes", None, "Of a data set that is not known without its files."
 )
-_OUT = flags.DEFINE_string("out", None, "JSON file to write.")
+_OUT = flags.DEFINE_string("out", None, "JSON file to write, or to complete.")
 _HLO = flags.DEFINE_string(
   "hlo", None, "Folder for the compiled programs' text."
 )
@@ -67,21 +70,41 @@ def main(argv: list[str]) -> None:
       (folder / f"{stem}.hlo.txt").write_text(text)
 
   logging.set_verbosity(logging.INFO)
+  known = _known(pathlib.Path(_OUT.value)) if _OUT.value else []
+  if known:
+    logging.info("%s has %d row(s) of this forecast.", _OUT.value, len(known))
   result = forecast.forecast(
     _CONFIG.value,
     _TOPOLOGY.value,
     compare=_COMPARE.value,
     num_classes=_NUM_CLASSES.value,
+    known=known,
     report=report,
   )
   print(table.markdown(result))
 
 
+def _known(out: pathlib.Path) -> list[dict[str, Any]]:
+  """The rows of a file that this command began, at this very commit."""
+  if not out.exists():
+    return []
+  before = json.loads(out.read_text())
+  made_with = _made_with()
+  unchanged = made_with["commit"] and not made_with["commit"].endswith("+")
+  return (
+    before["rows"] if unchanged and before["made_with"] == made_with else []
+  )
+
+
+def _made_with() -> dict[str, Any]:
+  described = provenance.describe("experiments.forecast")
+  described["versions"]["libtpu"] = metadata.version("libtpu")
+  return described
+
+
 def _write(out: pathlib.Path, result: dict[str, Any]) -> None:
-  made_with = provenance.describe("experiments.forecast")
-  made_with["versions"]["libtpu"] = metadata.version("libtpu")
   out.parent.mkdir(parents=True, exist_ok=True)
-  text = json.dumps({"made_with": made_with} | result, indent=2)
+  text = json.dumps({"made_with": _made_with()} | result, indent=2)
   out.write_text(text + "\n")
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 import logging
 from typing import Any
 
@@ -34,6 +34,14 @@ COMPARISONS: dict[str, dict[str, Mapping[str, Any]]] = {
     "pmap": {"parallel": "pmap"},
     "shard_map": {"parallel": "shard_map"},
   },
+  "pairing": {
+    "permutation": {"pairing": "permutation"},
+    "ring": {"pairing": "ring"},
+  },
+  "remat": {
+    "none": {"model_options.remat": "none"},
+    "blocks": {"model_options.remat": "blocks"},
+  },
 }
 
 
@@ -43,6 +51,7 @@ def forecast(
   *,
   compare: str | None = None,
   num_classes: int | None = None,
+  known: Sequence[dict[str, Any]] = (),
   report: Callable[[dict[str, Any], str], None] | None = None,
 ) -> dict[str, Any]:
   """Forecasts a run of `config`, or the variants of a comparison.
@@ -52,6 +61,7 @@ def forecast(
     topology: such as v5e:4x8; see `chips.parse`.
     compare: None, or one of `COMPARISONS`.
     num_classes: see `program.describe`.
+    known: rows of the same forecast, begun earlier; not compiled again.
     report: called with the result so far as soon as a row is known, and with
       that row's optimised HLO ("" where it does not fit).
 
@@ -87,9 +97,17 @@ def forecast(
     "rows": rows,
   }
   for name, changes in variants.items():
+    same = [
+      row
+      for row in known
+      if (row["name"], row["changes"]) == (name, dict(changes))
+    ]
+    if same:
+      rows.append(same[0])
+      continue
     own = config.copy_and_resolve_references()
     with own.unlocked():
-      own.update(changes)
+      own.update_from_flattened_dict(changes)
     own = common.resolve(own)
     logging.info("Compiling %s for %s.", name, topology)
     compiled = program.compile_step(own, dataset, devices)

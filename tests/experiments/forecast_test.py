@@ -330,6 +330,23 @@ def test_compiles_a_tiny_sibling_by_pmap_and_by_shard_map():
 
 
 @needs_libtpu
+def test_goes_on_after_the_rows_it_knows():
+  """And the ring's cost is one permutation of the images, one of the labels."""
+  config = make_tiny("batch_size=32")
+  known = [
+    {"name": "permutation", "changes": {"pairing": "permutation"}, "here": 1},
+    {"name": "ring", "changes": {"pairing": "flip"}},
+  ]
+  result = forecast(config, "v5e:2x2", compare="pairing", known=known)
+  first, ring = result["rows"]
+  assert first == known[0]
+  assert ring["changes"] == {"pairing": "ring"}
+  permuted = ring["collectives"]["collective-permute"]
+  # 8 float32 images of 8 x 8 x 1 and 8 int32 labels.
+  assert permuted == {"count": 2, "bytes": 8 * (64 + 1) * 4}
+
+
+@needs_libtpu
 def test_compiles_what_does_not_fit():
   config = make_tiny("batch_size=16000000")
   result = forecast(config, "v5e:2x2")
