@@ -16,6 +16,7 @@ FREE_KEYS = frozenset(
     "data_dir",
     "keep_checkpoints",
     "log_every",
+    "max_unreadable_fraction",
     "parallel",
     "shuffle_buffer",
     "steps_per_dispatch",
@@ -38,6 +39,7 @@ def base() -> ConfigDict:
   config.resize_size = 256
   config.randaugment = ""  # "layers,magnitude"
   config.shuffle_buffer = 16_384
+  config.max_unreadable_fraction = 1e-3  # of records, before the run stops
   config.train_split = "train"
   config.eval_split = "validation"
   # Model.

@@ -24,6 +24,7 @@ import numpy as np
 
 from experiments.inputs import dataset as dataset_lib
 from experiments.inputs import records as records_lib
+from experiments.inputs import skipping
 
 # Per channel, of ImageNet's training images in [0, 1]; the usual values.
 MEAN = (0.485, 0.456, 0.406)
@@ -64,6 +65,9 @@ def create(
       randaugment: "" or "num_layers,magnitude", such as "2,15" ("").
       shuffle_buffer: compressed records in memory, at most (16384): half of
         them are being used while the other half is being read.
+      max_unreadable_fraction: share of the records that may be skipped because
+        they cannot be read, of 10,000 or more (0.001). In training copies of
+        others in the batch take their places; in evaluation they do not count.
       train_split, eval_split: tfds splits ("train", "validation"); slices such
         as "train[:99%]" work.
       All but seed and batch_size may be missing: defaults in parentheses.
@@ -77,7 +81,8 @@ def create(
     ImportError: if TensorFlow or tfds is not installed.
     FileNotFoundError: if the data set has not been prepared; the message says
       how to.
-    ValueError: if a key of `config` cannot be used.
+    ValueError: if a key of `config` cannot be used; while iterating, if too
+      many records cannot be read, or one has a label out of range.
   """
   seed = config.seed
   if not 0 <= seed < 2**32:
@@ -128,6 +133,12 @@ def create(
     )
   randaugment = _parse_randaugment(config.get("randaugment", ""))
   parse = _parser(builder)
+  num_classes = builder.info.features["label"].num_classes
+  limit = config.get("max_unreadable_fraction", 1e-3)
+  if not 0 <= limit <= 1:
+    raise ValueError(
+      f"max_unreadable_fraction: expected a share in 0 .. 1, got {limit}."
+    )
   # Imports TensorFlow, hence here and not at the top.
   from experiments.inputs import crops
 
@@ -142,10 +153,7 @@ def create(
       raise ValueError(f"start_step: expected 0 or more, got {start_step}.")
     if stream not in (0, 1):
       raise ValueError(f"stream: expected 0 or 1, got {stream!r}.")
-    position = start_step * batch_size
-    records = records_lib.read_shuffled(
-      local_pieces, (seed, stream, process_index), group_size, position
-    )
+    order = local_pieces, (seed, stream, process_index), group_size
 
     def example(position, record):
       image, label = parse(record)
@@ -154,9 +162,26 @@ def create(
       image = crops.random_crop(image, key, image_size, randaugment)
       return {"image": image, "label": label}
 
-    return records_lib.batches(
-      records, example, position=position, batch_size=batch_size
+    def open_batches(position, tolerant):
+      return records_lib.batches(
+        records_lib.read_shuffled(*order, position, tolerant=tolerant),
+        example,
+        position=position,
+        batch_size=batch_size,
+        tolerant=tolerant,
+      )
+
+    batches = skipping.unbroken(
+      open_batches,
+      position=start_step * batch_size,
+      num_classes=num_classes,
+      unreadable=skipping.Unreadable(
+        limit,
+        lambda position: records_lib.locate(*order, position),
+        lambda record: example(0, record),
+      ),
     )
+    return (skipping.fill(*found) for found in batches)
 
   def evaluate():
     start, stop = records_lib.share(
@@ -173,24 +198,40 @@ def create(
       image = crops.centre_crop(image, image_size, resize_size)
       return {"image": image, "label": label}
 
-    batches = iter(())
-    if pieces:
-      batches = records_lib.batches(
-        records_lib.read(pieces),
+    def open_batches(position, tolerant):
+      rest = records_lib.slice_pieces(pieces, position, num_eval, num_eval)
+      if not rest:
+        return iter(())
+      return records_lib.batches(
+        records_lib.read(rest, tolerant=tolerant),
         example,
-        position=0,
+        position=position,
         batch_size=eval_batch_size,
+        tolerant=tolerant,
       )
+
+    batches = skipping.unbroken(
+      open_batches,
+      position=0,
+      num_classes=num_classes,
+      unreadable=skipping.Unreadable(
+        limit,
+        lambda position: records_lib.nth(pieces, position),
+        lambda record: example(0, record),
+      ),
+    )
     empty = {
       "image": np.zeros((0, image_size, image_size, 3), np.uint8),
       "label": np.zeros((0,), np.int32),
     }
+    nothing = empty, np.zeros(0, bool)
     for _ in range(num_batches):
-      yield _pad(next(batches, empty), eval_batch_size)
+      batch, readable = next(batches, nothing)
+      yield _pad(batch, readable, eval_batch_size)
 
   return dataset_lib.Dataset(
     image_shape=(image_size, image_size, 3),
-    num_classes=builder.info.features["label"].num_classes,
+    num_classes=num_classes,
     num_train=num_train,
     num_eval=num_eval,
     mean=255 * np.array(MEAN, np.float32),
@@ -209,7 +250,9 @@ def _local_size(name: str, size: int, process_count: int) -> int:
   return size // process_count
 
 
-def _pad(batch: dataset_lib.Batch, size: int) -> dataset_lib.Batch:
+def _pad(
+  batch: dataset_lib.Batch, real: np.ndarray, size: int
+) -> dataset_lib.Batch:
   """Appends rows of zeros up to `size`, and says in "mask" which are real."""
   missing = size - len(batch["label"])
   if missing:
@@ -217,7 +260,7 @@ def _pad(batch: dataset_lib.Batch, size: int) -> dataset_lib.Batch:
       name: np.pad(x, [(0, missing)] + [(0, 0)] * (x.ndim - 1))
       for name, x in batch.items()
     }
-  return {**batch, "mask": np.arange(size) < size - missing}
+  return {**batch, "mask": np.pad(real, (0, missing))}
 
 
 def _parse_randaugment(text: str) -> tuple[int, float] | None:

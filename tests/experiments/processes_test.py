@@ -30,12 +30,22 @@ def command(workdir, method, parallel, steps=LENGTH):
   ]
 
 
+STARTED = []
+
+
+@pytest.fixture(autouse=True)
+def end_what_is_left():
+  yield
+  while STARTED:
+    STARTED.pop().kill()  # a failed test's; no effect on what has ended
+
+
 def start(words, devices):
   flags = (
     f"--xla_force_host_platform_device_count={devices} "
     "--xla_backend_optimization_level=0"
   )
-  return subprocess.Popen(
+  process = subprocess.Popen(
     words,
     cwd=ROOT,
     env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
@@ -43,6 +53,8 @@ def start(words, devices):
     stderr=subprocess.PIPE,
     text=True,
   )
+  STARTED.append(process)
+  return process
 
 
 def start_pair(words):

@@ -135,7 +135,9 @@ def test_processes_draw_different_crops(config, monkeypatch):
   monkeypatch.setattr(
     imagenet.records_lib,
     "read_shuffled",
-    lambda pieces, entropy, *rest: read_shuffled(pieces, (0, 0, 0), *rest),
+    lambda pieces, entropy, *rest, **options: read_shuffled(
+      pieces, (0, 0, 0), *rest, **options
+    ),
   )
   config.batch_size = 10
   first, second = (

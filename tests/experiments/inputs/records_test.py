@@ -120,25 +120,63 @@ def test_read_keeps_the_order(files):
   assert read == [f"{n}{i}".encode() for n, i in listed(PIECES)]
 
 
-def test_read_shuffled_holds_what_the_plan_says(files):
-  for position in (0, 7):
-    read = records.read_shuffled(on_disk(files), (1, 0, 0), 6, position)
-    read = list(read.take(40).as_numpy_iterator())
-    drawn = records.read_shuffled(on_disk(files), (1, 0, 0), 6, position)
-    assert read == list(drawn.take(40).as_numpy_iterator())
-    # Within a group the files are read in turns, so only whole epochs and
-    # the continuation can be compared with the plan.
-    epoch = read[10 - position % 10 :][:10]
-    assert sorted(epoch) == [f"{n}{i}".encode() for n, i in listed(PIECES)]
-    if position == 0:
-      whole = read
-  assert read[:33] == whole[7:]
+@pytest.mark.parametrize("position", [0, 7, 13])
+def test_read_shuffled_is_the_plan(files, position):
+  order = on_disk(files), (1, 0, 0), 6
+  read = records.read_shuffled(*order, position).take(30).as_numpy_iterator()
+  drawn = stream(PIECES, (1, 0, 0), 6, position, 30)
+  assert list(read) == [f"{name}{i}".encode() for name, i in drawn]
 
 
-def test_a_short_file_is_an_error(files):
-  pieces = [Piece(files["a"], 0, 6)]
-  with pytest.raises(Exception, match="holds fewer records"):
-    next(records.read_shuffled(pieces, (0,), 6, 0).as_numpy_iterator())
+def test_locates_every_position_of_the_plan():
+  drawn = stream(PIECES, (1, 0, 0), 6, 0, 30)
+  for position, (name, number) in enumerate(drawn):
+    piece, within = records.locate(PIECES, (1, 0, 0), 6, position)
+    assert (piece.filename, piece.skip + within) == (name, number)
+
+
+def test_nth_by_hand():
+  found = [records.nth(PIECES, number) for number in (0, 4, 5, 8, 9)]
+  a, b, c = PIECES
+  assert found == [(a, 0), (a, 4), (b, 0), (b, 3), (c, 0)]
+  with pytest.raises(IndexError):
+    records.nth(PIECES, 10)
+
+
+def cut(path, size):
+  with open(path, "rb") as file:
+    whole = file.read()
+  with open(path, "wb") as file:
+    file.write(whole[:size])
+
+
+# A record is a header of 12 bytes, 2 of ours, and a checksum of 4.
+@pytest.mark.parametrize(
+  "size, left", [(0, 0), (7, 0), (18, 1), (18 + 11, 1), (2 * 18 + 15, 2)]
+)
+def test_records_lost_with_a_files_end_are_empty_and_in_their_places(
+  files, size, left
+):
+  cut(files["b"], size)
+  pieces = [Piece(files[n], s, t) for n, s, t in [("b", 0, 6), ("a", 0, 5)]]
+  names = [f"b{i}".encode() if i < left else b"" for i in range(6)]
+  names += [f"a{i}".encode() for i in range(5)]
+  read = records.read(pieces, tolerant=True)
+  assert list(read.as_numpy_iterator()) == names
+  shuffled = records.read_shuffled(pieces, (2,), 20, 0, tolerant=True).take(11)
+  _, order = next(records.shuffled_groups(pieces, (2,), 20, 0))
+  group = records.epoch_groups(pieces, (2, 0), 20)[0]
+  if group[0].filename == files["a"]:
+    names = names[6:] + names[:6]
+  assert list(shuffled.as_numpy_iterator()) == [names[i] for i in order]
+
+
+def test_records_of_a_missing_file_are_empty(files, tmp_path):
+  pieces = [Piece(str(tmp_path / "none"), 0, 2), Piece(files["c"], 0, 1)]
+  read = records.read(pieces, tolerant=True).as_numpy_iterator()
+  assert list(read) == [b"", b"", b"c0"]
+  with pytest.raises(Exception, match="none; No such file"):
+    next(records.read(pieces).as_numpy_iterator())
 
 
 def test_batches_number_their_records_in_order(files):
@@ -156,6 +194,31 @@ def test_batches_number_their_records_in_order(files):
     [48, 49],
   ]
   assert list(batches[1]["record"]) == [b"a4", b"b2", b"b3", b"b4"]
+
+
+def test_a_tolerant_batch_marks_what_raises(files):
+  import tensorflow as tf
+
+  def example(position, record):
+    number = tf.strings.to_number(tf.strings.substr(record, 1, 1), tf.int32)
+    with tf.control_dependencies([tf.debugging.assert_none_equal(number, 3)]):
+      return {"position": position, "number": tf.identity(number)}
+
+  def batches(tolerant):
+    return records.batches(
+      records.read([Piece(files["a"], 0, 5)]),
+      example,
+      position=7,
+      batch_size=5,
+      tolerant=tolerant,
+    )
+
+  (batch,) = batches(True)
+  assert list(batch["readable"]) == [True, True, True, False, True]
+  assert list(batch["number"]) == [0, 1, 2, 0, 4]
+  assert list(batch["position"]) == [7, 8, 9, 0, 11]
+  with pytest.raises(tf.errors.InvalidArgumentError):
+    next(batches(False))
 
 
 @pytest.mark.parametrize(
