@@ -13,6 +13,7 @@ reported with every table.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 import importlib.metadata
 import json
@@ -36,6 +37,17 @@ PACKAGES = (
   "torch",
   "torchvision",
   "timm",
+)
+
+# What decides how memory is handed out and shared among threads, and how
+# programs are compiled.
+_VARIABLES = (
+  "GLIBC_TUNABLES",
+  "OMP_NUM_THREADS",
+  "XLA_FLAGS",
+  "XLA_PYTHON_CLIENT_ALLOCATOR",
+  "XLA_PYTHON_CLIENT_MEM_FRACTION",
+  "XLA_PYTHON_CLIENT_PREALLOCATE",
 )
 
 
@@ -73,6 +85,36 @@ def interleave(
   return {name: Times(*np.array(rows).T) for name, rows in seconds.items()}
 
 
+def pipelined(
+  dispatch: Callable[[], Any],
+  wait: Callable[[Any], Any],
+  steps: int,
+  *,
+  ahead: int = 3,
+) -> np.ndarray:
+  """Returns the seconds between the ends of consecutive steps, [steps].
+
+  As in a training loop, `ahead` steps are in flight while one is waited for, so
+  that the device never waits for this process.
+
+  Args:
+    dispatch: starts a step and returns what to wait for.
+    wait: returns when the step that it is given has ended.
+    steps: number of intervals; 1 + `ahead` more steps are taken.
+    ahead: number of steps in flight while one is waited for.
+  """
+  flying: deque[Any] = deque(dispatch() for _ in range(ahead))
+  ends = []
+  for _ in range(steps + 1):
+    flying.append(dispatch())
+    wait(flying.popleft())
+    ends.append(time.perf_counter())
+  # Not timed: these end with nothing dispatched meanwhile.
+  for step in flying:
+    wait(step)
+  return np.diff(ends)
+
+
 def use_cores(number: int | None) -> None:
   """Keeps this process to its first cores; to be called before any work.
 
@@ -98,11 +140,8 @@ def environment(module: str, argv: Sequence[str]) -> dict[str, Any]:
   return {
     "command": " ".join(["python", "-m", module, *argv]),
     "commit": provenance.commit(),
-    # What decides how memory is handed out and shared among threads.
     "variables": {
-      name: os.environ[name]
-      for name in ("GLIBC_TUNABLES", "OMP_NUM_THREADS", "XLA_FLAGS")
-      if name in os.environ
+      name: os.environ[name] for name in _VARIABLES if name in os.environ
     },
     "date": time.strftime("%Y-%m-%d"),
     "versions": versions,

@@ -7,6 +7,7 @@ stays a function of (seed, stream, k) however often a run is resumed.
 
 from __future__ import annotations
 
+import collections
 from collections.abc import Callable, Iterator
 import re
 from typing import Any
@@ -87,14 +88,14 @@ class Unreadable:
     where = f"{piece.filename}, record {piece.skip + number}"
     records = tf.data.TFRecordDataset(piece.filename).skip(piece.skip)
     found = records.take(number + 1).as_numpy_iterator()
-    last = (0, b"")
+    numbered = collections.deque([(0, b"")], maxlen=1)
     try:
-      for last in enumerate(found, 1):
-        pass
-      if last[0] <= number:
-        count = piece.skip + last[0]
+      numbered.extend(enumerate(found, 1))
+      count, record = numbered[0]
+      if count <= number:
+        count += piece.skip
         return f"{where}: the file ends after {count} records"
-      self._decode(last[1])
+      self._decode(record)
     except (tf.errors.OpError, ValueError) as error:
       return f"{where}: {_brief(error)}"
     return f"{where}: readable now; the storage may be failing"

@@ -32,3 +32,25 @@ def test_environment_gives_command_and_versions():
   assert about["command"] == "python -m benchmarks.mixing --batch=2"
   assert about["cpu_count"] >= 1
   assert about["versions"]["jax"]
+
+
+def test_steps_are_in_flight_while_one_is_waited_for():
+  events = []
+  numbers = iter(range(100))
+
+  def dispatch():
+    events.append(("dispatch", number := next(numbers)))
+    return number
+
+  seconds = timing.pipelined(
+    dispatch, lambda step: events.append(("wait", step)), steps=3, ahead=2
+  )
+  assert seconds.shape == (3,) and np.all(seconds > 0)
+  steady = [(("dispatch", i + 2), ("wait", i)) for i in range(4)]
+  assert events == [
+    ("dispatch", 0),
+    ("dispatch", 1),
+    *[event for pair in steady for event in pair],
+    ("wait", 4),
+    ("wait", 5),
+  ]

@@ -1,11 +1,10 @@
 """Tests of jaxmix.models and its registry: names, options, sizes, costs."""
 
-import math
-
 import jax
 import jax.numpy as jnp
 import pytest
 
+from benchmarks import operations
 from jaxmix import models
 
 NAMES = (
@@ -44,29 +43,10 @@ def count(tree):
   return sum(leaf.size for leaf in jax.tree.leaves(tree))
 
 
-def macs(jaxpr):
-  """Multiply-adds of the convolutions (padding included) and products."""
-  total = 0
-  for equation in jaxpr.eqns:
-    out = equation.outvars[0].aval
-    if equation.primitive.name == "dot_general":
-      (contracted, _), _ = equation.params["dimension_numbers"]
-      shape = equation.invars[0].aval.shape
-      total += out.size * math.prod(shape[axis] for axis in contracted)
-    elif equation.primitive.name == "conv_general_dilated":
-      kernel = equation.invars[1].aval
-      axis = equation.params["dimension_numbers"].rhs_spec[0]
-      total += out.size * kernel.size // kernel.shape[axis]
-    for value in equation.params.values():
-      if hasattr(value, "jaxpr"):
-        total += macs(value.jaxpr)
-  return total
-
-
 def macs_per_image(model, size):
   v = shapes(model, images(size))
-  of_batch = lambda batch: macs(
-    jax.make_jaxpr(model.apply)(v, images(size, batch)).jaxpr
+  of_batch = lambda batch: operations.multiply_adds(
+    jax.make_jaxpr(model.apply)(v, images(size, batch))
   )
   # What a batch of two adds: CoAtNet's biases are laid out once a batch.
   return of_batch(2) - of_batch(1)
