@@ -119,8 +119,9 @@ def _run(
   batches = _placed(_train_batches(config, dataset, step), programs, config)
   progress = metrics.Progress(step, config.total_steps, config.batch_size)
   pending: list[Any] = []
-  flying: deque[Any] = deque()
   averaged: list[dict[str, np.ndarray]] = []
+  flying: deque[Any] = deque()
+  reports: deque[Any] = deque()
   while step < config.total_steps:
     state, measured = programs.train(state, next(batches), key)
     step += config.steps_per_dispatch
@@ -136,15 +137,22 @@ def _run(
     }
     stopping = watch.reached()
     due["checkpoint"] = due["checkpoint"] or stopping
-    if any(due.values()):
+    if due["log"]:
+      reports.append((step, averaged, pending))
+      averaged, pending = [], []
+    # What is in flight is not waited for to be logged: its line is written a
+    # few steps later, when it has landed.
+    landed = step - len(flying) * config.steps_per_dispatch
+    settle = due["eval"] or due["checkpoint"]
+    while reports and (settle or reports[0][0] <= landed):
+      at, rows, chunks = reports.popleft()
+      values = _mean(rows + _finite(chunks, at))
+      values["images_per_second"] = progress.images_per_second(at)
+      writer.write(at, "train", values)
+      progress.report(at, values)
+    if settle:
       averaged += _finite(pending, step)
       pending = []
-    if due["log"]:
-      values = _mean(averaged)
-      averaged = []
-      values["images_per_second"] = progress.images_per_second(step)
-      writer.write(step, "train", values)
-      progress.report(step, values)
     begun = time.monotonic()
     # The evaluation is on disk before the checkpoint that makes it
     # unrepeatable.
@@ -176,10 +184,19 @@ def evaluate(
 ) -> dict[str, float]:
   """Returns the means over every evaluation example, each counted once."""
   sums: dict[str, Any] = {}
-  for batch in dataset.evaluate():
-    part = jax.device_get(programs.evaluate(state, programs.place_one(batch)))
+  flying: deque[Any] = deque()
+
+  def land():
+    part = jax.device_get(flying.popleft())
     part = jax.tree.map(lambda x: np.asarray(x, np.float64), part)
-    sums = jax.tree.map(np.add, sums, part) if sums else part
+    return jax.tree.map(np.add, sums, part) if sums else part
+
+  for batch in dataset.evaluate():
+    flying.append(programs.evaluate(state, programs.place_one(batch)))
+    if len(flying) > _AHEAD:
+      sums = land()
+  while flying:
+    sums = land()
   return steps.summarize(sums)
 
 
