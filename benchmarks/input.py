@@ -36,6 +36,7 @@ from benchmarks import timing
 STAGES = ("records", "parse", "crop", "resize")
 CONTENDERS = {
   "jaxmix": "jaxmix: tf.data, whole pipeline",
+  "bilinear": "jaxmix, bilinear resize",
   "crop": "tf.data: decode the crop alone",
   "pillow": "Pillow in a PyTorch DataLoader",
   "opencv": "OpenCV in a PyTorch DataLoader",

@@ -18,14 +18,15 @@ def batches(
   name: str, folder: pathlib.Path, batch: int, size: int
 ) -> Iterator[Any]:
   """Returns a contender's batches, or a stage's; see `benchmarks.input`."""
-  if name == "jaxmix":
-    return _jaxmix(folder, batch, size)
+  if name in ("jaxmix", "bilinear"):
+    interpolation = "bicubic" if name == "jaxmix" else name
+    return _jaxmix(folder, batch, size, interpolation)
   if name in ("pillow", "opencv"):
     return _data_loader(name, folder, batch, size)
   return _until(name, folder, batch, size)
 
 
-def _jaxmix(folder, batch, size):
+def _jaxmix(folder, batch, size, interpolation):
   from experiments.inputs import imagenet
 
   config = ml_collections.ConfigDict(
@@ -36,6 +37,7 @@ def _jaxmix(folder, batch, size):
       image_size=size,
       resize_size=size,
       shuffle_buffer=SHUFFLE_BUFFER,
+      interpolation=interpolation,
     )
   )
   return imagenet.create(config).train()

@@ -37,6 +37,7 @@ def base() -> ConfigDict:
   config.eval_batch_size = 512  # global
   config.image_size = 224
   config.resize_size = 256
+  config.interpolation = "bicubic"  # or bilinear: less work for the host
   config.randaugment = ""  # "layers,magnitude"
   config.shuffle_buffer = 16_384
   config.max_unreadable_fraction = 1e-3  # of records, before the run stops

@@ -54,9 +54,9 @@ def crop_window(height, width, draws):
   return tf.cast(window, tf.int32)
 
 
-def resize(image, height, width):
-  """Bicubic interpolation without antialiasing, rounded to uint8."""
-  image = tf.image.resize(image, [height, width], method="bicubic")
+def resize(image, height, width, interpolation="bicubic"):
+  """Bicubic or bilinear, without antialiasing, rounded to uint8."""
+  image = tf.image.resize(image, [height, width], method=interpolation)
   # Bicubic interpolation overshoots.
   return tf.cast(tf.clip_by_value(tf.round(image), 0, 255), tf.uint8)
 
@@ -90,7 +90,13 @@ def decode_crop(encoded, draws):
   return image
 
 
-def random_crop(encoded, key, image_size: int, randaugment=None):
+def random_crop(
+  encoded,
+  key,
+  image_size: int,
+  randaugment=None,
+  interpolation: str = "bicubic",
+):
   """Decodes, crops and flips at random, resizes, and applies RandAugment.
 
   Args:
@@ -99,6 +105,7 @@ def random_crop(encoded, key, image_size: int, randaugment=None):
     key: two integers; the result is a pure function of (encoded, key).
     image_size: side of the result, in pixels.
     randaugment: None or (num_layers, magnitude).
+    interpolation: "bicubic" or "bilinear".
 
   Returns:
     [image_size, image_size, 3] uint8.
@@ -107,7 +114,7 @@ def random_crop(encoded, key, image_size: int, randaugment=None):
   # Row 0 decides on the flip, the others are attempts at a crop.
   draws = tf.random.stateless_uniform([CROP_ATTEMPTS + 1, 4], key, alg="philox")
   image = decode_crop(encoded, draws[1:])
-  image = resize(image, image_size, image_size)
+  image = resize(image, image_size, image_size, interpolation)
   flip = tf.stack([False, draws[0, 0] < 0.5, False])
   image = tf.raw_ops.Reverse(tensor=image, dims=flip)  # one operation, no cond
   if randaugment:
@@ -117,7 +124,12 @@ def random_crop(encoded, key, image_size: int, randaugment=None):
   return image
 
 
-def centre_crop(encoded, image_size: int, resize_size: int):
+def centre_crop(
+  encoded,
+  image_size: int,
+  resize_size: int,
+  interpolation: str = "bicubic",
+):
   """Resizes the shorter side to `resize_size` and cuts out the centre.
 
   The whole image is resized, then cropped: no shortcut, hence no rounding of
@@ -128,6 +140,7 @@ def centre_crop(encoded, image_size: int, resize_size: int):
     image_size: side of the result, in pixels, <= `resize_size`.
     resize_size: shorter side after resizing, in pixels. The longer side is
       rounded to the nearest pixel.
+    interpolation: "bicubic" or "bilinear".
 
   Returns:
     [image_size, image_size, 3] uint8.
@@ -143,7 +156,7 @@ def centre_crop(encoded, image_size: int, resize_size: int):
   # To nearest, in integers: exact, where floats might fall below `resize_size`.
   shape = (2 * shape * resize_size + shorter) // (2 * shorter)
   height, width = tf.unstack(shape)
-  image = resize(image, height, width)
+  image = resize(image, height, width, interpolation)
   y, x = (height - image_size) // 2, (width - image_size) // 2
   image = image[y : y + image_size, x : x + image_size]
   image.set_shape([image_size, image_size, 3])

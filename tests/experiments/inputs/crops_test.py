@@ -38,23 +38,34 @@ def cubic(distance):
   return -0.5 * t**3 + 2.5 * t**2 - 4 * t + 2 if t < 2 else 0.0
 
 
-def cubic_matrix(size, new_size):
+def linear(distance):
+  return max(0.0, 1.0 - abs(distance))
+
+
+def weights(size, new_size, kernel):
   """[new_size, size] weights, pixel centres at half integers."""
   matrix = np.zeros((new_size, size))
   for i in range(new_size):
     centre = (i + 0.5) * size / new_size - 0.5
     for j in range(math.floor(centre) - 1, math.floor(centre) + 3):
       if 0 <= j < size:
-        matrix[i, j] = cubic(centre - j)
+        matrix[i, j] = kernel(centre - j)
   return matrix / matrix.sum(axis=1, keepdims=True)
 
 
-def bicubic(image, height, width):
-  rows = cubic_matrix(image.shape[0], height)
-  columns = cubic_matrix(image.shape[1], width)
+def bicubic(image, height, width, kernel=cubic):
+  rows = weights(image.shape[0], height, kernel)
+  columns = weights(image.shape[1], width, kernel)
   resized = np.tensordot(rows, image.astype(float), axes=(1, 0))
   resized = np.moveaxis(np.tensordot(resized, columns, axes=(1, 1)), 2, 1)
   return np.clip(resized, 0, 255)
+
+
+@pytest.mark.parametrize("size", [(20, 31), (60, 45)])
+def test_bilinear_is_the_triangle_without_antialiasing(size):
+  image = smooth_image(40, 48)
+  found = crops.resize(image, *size, "bilinear").numpy()
+  assert_close(found, bicubic(image, *size, linear))
 
 
 def assert_close(actual, expected, tolerance=1):

@@ -211,6 +211,18 @@ def test_evaluates_every_example_once(
   assert sorted(seen) == list(range(NUM))
 
 
+def test_interpolation_is_of_training_and_evaluation(config):
+  first = imagenet.create(config)
+  config.interpolation = "bilinear"
+  second = imagenet.create(config)
+  for one, other in (
+    (next(first.train()), next(second.train())),
+    (next(first.evaluate()), next(second.evaluate())),
+  ):
+    np.testing.assert_array_equal(one["label"], other["label"])
+    assert (one["image"] != other["image"]).any(axis=(1, 2, 3)).all()
+
+
 def test_evaluates_fewer_examples_than_processes(config):
   config.eval_split = "validation[:3]"
   seen = []
@@ -259,6 +271,8 @@ def test_slices_of_splits_work(config):
     (dict(eval_batch_size=7), "eval_batch_size: .* processes, 2, got 7"),
     (dict(image_size=11), "image_size: .* resize_size = 10"),
     (dict(shuffle_buffer=1), "shuffle_buffer: expected at least 2"),
+    (dict(interpolation="nearest"), "interpolation: .*'nearest'"),
+    (dict(max_unreadable_fraction=1.5), r"max_unreadable_fraction: .*0 \.\. 1"),
     (dict(randaugment="2"), "randaugment: .*such as .2,15.; got '2'"),
     (dict(randaugment="0,15"), "randaugment: .*got '0,15'"),
     (dict(randaugment="2,31"), "randaugment: .*got '2,31'"),
