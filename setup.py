@@ -13,6 +13,8 @@ VERSION = re.search(
 TRAIN = [
   "absl-py>=2.1",
   "etils[epath]>=1.9",
+  # With a workdir in a bucket Orbax and tensorboardX import it.
+  "google-cloud-storage>=2.17",
   # tensorflow-datasets 4.9.10 imports it without declaring it.
   "importlib_resources>=6.0",
   "matplotlib>=3.8",

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 import json
 import os
-import pathlib
 import time
 from typing import Any
 
 from absl import logging
+from etils import epath
 import tensorboardX
+
+from experiments import storage
 
 
 class NullWriter:
@@ -27,37 +29,46 @@ class MetricsWriter:
   """Appends to DIR/metrics.jsonl and to TensorBoard events beside it.
 
   One JSON object a line: "step", "split" ("train" or "eval"), then floats.
-  Every line is on disk when `write` returns.
+  Every line is on disk, or in the bucket, when `write` returns.
   """
 
-  def __init__(self, workdir: pathlib.Path, resume_step: int):
+  def __init__(self, workdir: epath.PathLike, resume_step: int):
     """Drops lines after `resume_step`, which the resumed run writes again."""
-    self._path = workdir / "metrics.jsonl"
+    folder = storage.path(workdir)
+    self._path = folder / "metrics.jsonl"
     kept = [row for row in read(self._path) if row["step"] <= resume_step]
-    draft = self._path.with_suffix(".tmp")
-    draft.write_text("".join(json.dumps(row) + "\n" for row in kept))
-    os.replace(draft, self._path)
-    self._file = self._path.open("a")
+    self._text = "".join(json.dumps(row) + "\n" for row in kept)
+    storage.write(self._path, self._text)
+    # Objects cannot be appended to: there each line writes all of them again.
+    self._file = None
+    if not storage.is_remote(self._path):
+      self._file = self._path.open("a")
     self._events = tensorboardX.SummaryWriter(
-      str(workdir), purge_step=resume_step + 1
+      str(folder), purge_step=resume_step + 1
     )
 
   def write(self, step: int, split: str, values: Mapping[str, float]) -> None:
     """Writes one line and its events."""
     row = {"step": step, "split": split, **values}
-    self._file.write(json.dumps(row) + "\n")
-    self._file.flush()
-    os.fsync(self._file.fileno())
+    line = json.dumps(row) + "\n"
+    if self._file is None:
+      self._text += line
+      storage.write(self._path, self._text)
+    else:
+      self._file.write(line)
+      self._file.flush()
+      os.fsync(self._file.fileno())
     for name, value in values.items():
       self._events.add_scalar(f"{split}/{name}", value, step)
 
   def close(self) -> None:
     """Flushes the events."""
-    self._file.close()
+    if self._file is not None:
+      self._file.close()
     self._events.close()
 
 
-def read(path: pathlib.Path) -> list[dict[str, Any]]:
+def read(path: epath.Path) -> list[dict[str, Any]]:
   """Returns a metrics.jsonl's rows, less a line that a kill cut short."""
   rows = []
   if path.exists():
