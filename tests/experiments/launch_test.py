@@ -609,6 +609,8 @@ def test_stop_saves_and_a_second_run_finds_the_first(cloud):
   assert done.returncode == 0, done.stderr
   assert done.stdout.split() == ["stopped"]
   assert cloud.read("saved").count("\n") == 2
+  codes = [cloud.read(f"host{k}/run.code") for k in range(2)]
+  assert codes == [f"{TRY_AGAIN}\n"] * 2  # its shell outlived the signal
   assert second.wait(timeout=60) == TRY_AGAIN
   assert cloud.turns == [1, 1]
   assert cloud("run").returncode == 0
