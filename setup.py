@@ -13,7 +13,7 @@ VERSION = re.search(
 TRAIN = [
   "absl-py>=2.1",
   "etils[epath]>=1.9",
-  # With a workdir in a bucket Orbax and tensorboardX import it.
+  # Orbax imports it when it deletes an old checkpoint in a bucket.
   "google-cloud-storage>=2.17",
   # tensorflow-datasets 4.9.10 imports it without declaring it.
   "importlib_resources>=6.0",

@@ -1,8 +1,8 @@
 """A bucket on this machine: as much of Google's storage as a run needs.
 
 `Server` answers the JSON API that Orbax's TensorStore speaks; `install` has
-epath reach it too, in place of the client library gcsfs. Google's own client
-does by STORAGE_EMULATOR_HOST.
+epath reach it too, in place of the client library gcsfs. Google's own client,
+which Orbax asks about the bucket, does by STORAGE_EMULATOR_HOST.
 """
 
 import http.server
@@ -133,11 +133,6 @@ class _Handler(http.server.BaseHTTPRequestHandler):
   def do_POST(self):
     name, query = self.asked()
     data = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-    if query.get("uploadType") == "multipart":  # a description, the contents
-      boundary = b"--" + data.partition(b"\r\n")[0].removeprefix(b"--")
-      described, contents = data.split(boundary)[1:3]
-      name += json.loads(described.partition(b"\r\n\r\n")[2])["name"]
-      data = contents.partition(b"\r\n\r\n")[2].removesuffix(b"\r\n")
     if not self.store.replace(name, data, query):
       return self.answer(412)
     return self.answer(200, json.dumps(self.described(name)).encode())

@@ -93,6 +93,18 @@ def test_events_are_in_the_bucket_too(inside):
   assert values == {("train/loss", 5): 0.5}
 
 
+def test_events_that_cannot_be_written_do_not_stop_the_run(inside, monkeypatch):
+  def fail(self, data):
+    raise OSError("no answer")
+
+  writer = metrics.MetricsWriter("gs://bucket/deaf", 0)
+  monkeypatch.setattr(type(epath.Path("gs://bucket")), "write_bytes", fail)
+  for step in range(100):  # tensorboardX queues ten
+    writer.write(step, "train", {"loss": 0.5})
+  writer.close()
+  assert inside.text("gs://bucket/deaf/metrics.jsonl").count("0.5") == 100
+
+
 def test_the_report_says_to_copy_first(tmp_path):
   with pytest.raises(ValueError, match="rsync -r .* gs://bucket/run DIR"):
     report.write(["gs://bucket/run"], tmp_path)
