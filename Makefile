@@ -26,7 +26,7 @@ $(VENV)/train.stamp: $(VENV)/python.stamp setup.py constraints.txt
 	touch $@
 
 $(VENV)/test.stamp: $(VENV)/python.stamp setup.py constraints.txt
-	$(BIN)/pip install -q -c constraints.txt -e '.[train,test]'
+	$(BIN)/pip install -q -c constraints.txt -e '.[train,test,launch]'
 	touch $@ $(VENV)/train.stamp
 
 clean:

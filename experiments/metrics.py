@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 import json
 import os
-import pathlib
 import time
 from typing import Any
 
 from absl import logging
+from etils import epath
 import tensorboardX
+from tensorboardX import record_writer
+
+from experiments import storage
 
 
 class NullWriter:
@@ -27,37 +30,88 @@ class MetricsWriter:
   """Appends to DIR/metrics.jsonl and to TensorBoard events beside it.
 
   One JSON object a line: "step", "split" ("train" or "eval"), then floats.
-  Every line is on disk when `write` returns.
+  Every line is on disk, or in the bucket, when `write` returns.
   """
 
-  def __init__(self, workdir: pathlib.Path, resume_step: int):
+  def __init__(self, workdir: epath.PathLike, resume_step: int):
     """Drops lines after `resume_step`, which the resumed run writes again."""
-    self._path = workdir / "metrics.jsonl"
+    folder = storage.path(workdir)
+    self._path = folder / "metrics.jsonl"
     kept = [row for row in read(self._path) if row["step"] <= resume_step]
-    draft = self._path.with_suffix(".tmp")
-    draft.write_text("".join(json.dumps(row) + "\n" for row in kept))
-    os.replace(draft, self._path)
-    self._file = self._path.open("a")
+    self._text = "".join(json.dumps(row) + "\n" for row in kept)
+    storage.write(self._path, self._text)
+    # Objects cannot be appended to: there each line writes all of them again.
+    self._file = None
+    if not storage.is_remote(self._path):
+      self._file = self._path.open("a")
     self._events = tensorboardX.SummaryWriter(
-      str(workdir), purge_step=resume_step + 1
+      str(folder), purge_step=resume_step + 1
     )
 
   def write(self, step: int, split: str, values: Mapping[str, float]) -> None:
     """Writes one line and its events."""
     row = {"step": step, "split": split, **values}
-    self._file.write(json.dumps(row) + "\n")
-    self._file.flush()
-    os.fsync(self._file.fileno())
+    line = json.dumps(row) + "\n"
+    if self._file is None:
+      self._text += line
+      storage.write(self._path, self._text)
+    else:
+      self._file.write(line)
+      self._file.flush()
+      os.fsync(self._file.fileno())
     for name, value in values.items():
       self._events.add_scalar(f"{split}/{name}", value, step)
 
   def close(self) -> None:
     """Flushes the events."""
-    self._file.close()
+    if self._file is not None:
+      self._file.close()
     self._events.close()
 
 
-def read(path: pathlib.Path) -> list[dict[str, Any]]:
+class _EventsObject:
+  """TensorBoard events in a bucket, all of them written at each flush.
+
+  tensorboardX's own writer uploads once more when it is collected, and without
+  a network keeps a run that is to stop from ending for two minutes.
+  """
+
+  def __init__(self, path: str):
+    self._path = epath.Path(path)
+    self._events = b""
+
+  def write(self, data: bytes) -> None:
+    """Keeps the data for the next flush."""
+    self._events += data
+
+  def flush(self) -> None:
+    """Writes the object."""
+    try:
+      self._path.write_bytes(self._events)
+    except Exception as error:
+      # An error would end tensorboardX's thread, and the run would wait for it
+      # forever. The next flush writes these events too.
+      logging.warning("TensorBoard events were not written: %s", error)
+
+  def close(self) -> None:
+    """Has nothing left to do: closing flushes first."""
+
+
+class _EventsObjects:
+  """What tensorboardX asks for such files."""
+
+  def open(self, path: str) -> _EventsObject:
+    """Begins an object."""
+    return _EventsObject(path)
+
+  def directory_check(self, path: str) -> None:
+    """Has nothing to make: buckets have no folders."""
+
+
+record_writer.register_writer_factory("gs", _EventsObjects())
+
+
+def read(path: epath.Path) -> list[dict[str, Any]]:
   """Returns a metrics.jsonl's rows, less a line that a kill cut short."""
   rows = []
   if path.exists():

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import pathlib
 from typing import Any
 
+from etils import epath
 import flax.struct
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import orbax.checkpoint as ocp
+
+from experiments import storage
 
 
 @flax.struct.dataclass
@@ -82,10 +84,10 @@ class Checkpoints:
   A checkpoint is complete or absent, whenever the process dies.
   """
 
-  def __init__(self, folder: pathlib.Path, keep: int):
+  def __init__(self, folder: epath.PathLike, keep: int):
     """Opens (or makes) `folder`; the newest `keep` checkpoints stay there."""
     self._manager = ocp.CheckpointManager(
-      folder.absolute(),
+      storage.path(folder),
       options=ocp.CheckpointManagerOptions(max_to_keep=keep, create=True),
     )
 

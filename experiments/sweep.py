@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import json
-import pathlib
+import os
 import re
 import time
 
 from absl import logging
+from etils import epath
 from ml_collections import ConfigDict
 
-from experiments import metrics, train
+from experiments import metrics, storage, train
 
 
-def run(config: ConfigDict, workdir: str | pathlib.Path) -> None:
+def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> None:
   """Runs every entry of config.sweep with every seed, then reports on them.
 
   Run `name` with seed s goes to workdir/name/seed_s. The same call again skips
@@ -21,17 +22,18 @@ def run(config: ConfigDict, workdir: str | pathlib.Path) -> None:
 
   Args:
     config: with `sweep` (name -> overrides) and `sweep_seeds`.
-    workdir: the folder of all runs, of table.md and of the plots.
+    workdir: the folder of all runs, of table.md and of the plots; with a gs://
+      URL the report is left to `python -m experiments.report`.
   """
   from experiments import report  # matplotlib, only where it draws
 
-  workdir = pathlib.Path(workdir)
-  _write_index(config, workdir)
+  root = storage.path(workdir)
+  _write_index(config, root)
   level = logging.get_verbosity()
   jobs = list(runs(config))
   begun = time.monotonic()
   for i, (name, seed, own) in enumerate(jobs):
-    folder = workdir / slug(name) / f"seed_{seed}"
+    folder = root / slug(name) / f"seed_{seed}"
     logging.set_verbosity(logging.WARNING)
     try:
       result = train.train_and_evaluate(own, folder)
@@ -48,7 +50,10 @@ def run(config: ConfigDict, workdir: str | pathlib.Path) -> None:
       metrics.duration(seconds),
       metrics.duration(seconds / (i + 1) * (len(jobs) - i - 1)),
     )
-  print(report.write([workdir], workdir))
+  if storage.is_remote(root):
+    logging.info("%s", report.copy_first(root))
+  else:
+    print(report.write([root], root))
 
 
 def runs(config: ConfigDict):
@@ -63,14 +68,14 @@ def runs(config: ConfigDict):
       yield name, seed, own
 
 
-def _write_index(config: ConfigDict, workdir: pathlib.Path) -> None:
+def _write_index(config: ConfigDict, workdir: epath.Path) -> None:
   """Writes runs.json: names in their order, for the report."""
   index = [
     {"name": name, "folder": slug(name), "seeds": list(config.sweep_seeds)}
     for name, _ in config.sweep
   ]
   workdir.mkdir(parents=True, exist_ok=True)
-  (workdir / "runs.json").write_text(json.dumps(index, indent=2) + "\n")
+  storage.write(workdir / "runs.json", json.dumps(index, indent=2) + "\n")
 
 
 def slug(name: str) -> str:

@@ -7,16 +7,25 @@ from collections.abc import Iterator
 import itertools
 import json
 import math
-import pathlib
+import os
 import time
 from typing import Any
 
 from absl import logging
+from etils import epath
 import jax
 from ml_collections import ConfigDict
 import numpy as np
 
-from experiments import inputs, metrics, parallel, preemption, provenance, steps
+from experiments import (
+  inputs,
+  metrics,
+  parallel,
+  preemption,
+  provenance,
+  steps,
+  storage,
+)
 from experiments.configs import common
 from experiments.inputs.dataset import Batch, Dataset
 from experiments.state import Checkpoints, TrainState
@@ -39,14 +48,14 @@ class NonFiniteLossError(FloatingPointError):
 
 
 def train_and_evaluate(
-  config: ConfigDict, workdir: str | pathlib.Path
+  config: ConfigDict, workdir: str | os.PathLike[str]
 ) -> dict[str, float]:
   """Trains as the config says, or goes on where a run in `workdir` stopped.
 
   Args:
     config: see `experiments.configs.common`; resolved here.
-    workdir: folder for config.json, metrics.jsonl, TensorBoard events and
-      checkpoints; made if missing.
+    workdir: folder, or gs:// URL, for config.json, metrics.jsonl, TensorBoard
+      events and checkpoints; made if missing.
 
   Returns:
     The last evaluation, as in metrics.jsonl.
@@ -60,18 +69,18 @@ def train_and_evaluate(
       finite; checkpoints up to then stay.
   """
   config = common.resolve(config)
-  workdir = pathlib.Path(workdir)
+  folder = storage.path(workdir)
   replicas = jax.device_count()
   parallel.check_batch_size(config.batch_size, replicas)
   config.eval_batch_size = (
     math.ceil(config.eval_batch_size / replicas) * replicas
   )
-  _write_config(config, workdir)
+  _write_config(config, folder)
 
   dataset = inputs.create(config)
   programs = _programs(config, dataset)
   key_init, key_steps = jax.random.split(jax.random.key(config.seed))
-  checkpoints = Checkpoints(workdir / "checkpoints", config.keep_checkpoints)
+  checkpoints = Checkpoints(folder / "checkpoints", config.keep_checkpoints)
   state = programs.init(key_init)
   step = checkpoints.latest_step() or 0
   if step:
@@ -80,7 +89,7 @@ def train_and_evaluate(
     logging.info("Resuming at step %d of %d.", step, config.total_steps)
   writer: metrics.MetricsWriter | metrics.NullWriter = metrics.NullWriter()
   if jax.process_index() == 0:
-    writer = metrics.MetricsWriter(workdir, step)
+    writer = metrics.MetricsWriter(folder, step)
   try:
     with preemption.Watch() as watch:
       result = _run(
@@ -98,7 +107,7 @@ def train_and_evaluate(
     checkpoints.close()
     writer.close()
   if result is None:  # it had finished before
-    rows = metrics.read(workdir / "metrics.jsonl")
+    rows = metrics.read(folder / "metrics.jsonl")
     result = [row for row in rows if row["split"] == "eval"][-1]
   return result
 
@@ -273,7 +282,7 @@ def _mean(rows: list[dict[str, np.ndarray]]) -> dict[str, float]:
   return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
-def _write_config(config: ConfigDict, workdir: pathlib.Path) -> None:
+def _write_config(config: ConfigDict, workdir: epath.Path) -> None:
   """Writes config.json, or checks that it says the same."""
   path = workdir / "config.json"
   described = json.loads(config.to_json_best_effort())
@@ -297,8 +306,5 @@ def _write_config(config: ConfigDict, workdir: pathlib.Path) -> None:
     _write(workdir / "provenance.json", provenance.describe())
 
 
-def _write(path: pathlib.Path, described: dict[str, Any]) -> None:
-  """Writes JSON whole or not at all: other processes may be reading."""
-  draft = path.with_suffix(".tmp")
-  draft.write_text(json.dumps(described, indent=2) + "\n")
-  draft.replace(path)
+def _write(path: epath.Path, described: dict[str, Any]) -> None:
+  storage.write(path, json.dumps(described, indent=2) + "\n")

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import os
 import pathlib
 
+from experiments import storage
 from experiments.report import figures, measures, runs, table
 
 
@@ -34,14 +35,17 @@ def write(
     The table in Markdown, what to know about it, and the paths written.
 
   Raises:
-    ValueError: if `weights` is neither, no run or no finished run is found,
-      two runs of a row have the same seed, or rows were not evaluated on the
-      same examples.
+    ValueError: if `weights` is neither, a folder is a URL, no run or no
+      finished run is found, two runs of a row have the same seed, or rows were
+      not evaluated on the same examples.
   """
   if weights not in measures.PREFIXES:
     raise ValueError(
       f"weights must be one of {', '.join(measures.PREFIXES)}; got {weights!r}."
     )
+  for folder in (*workdirs, out):
+    if storage.is_remote(folder):
+      raise ValueError(copy_first(folder))
   roots = [pathlib.Path(os.path.abspath(workdir)) for workdir in workdirs]
   found = runs.find(roots)
   warnings = runs.left_out(found, roots)
@@ -59,3 +63,12 @@ def write(
   figures.draw(groups, weights, out)
   names = ("table.md", "summary.json", "curves.png", "results.png")
   return text + "\n" + "\n".join(str(out / name) for name in names)
+
+
+def copy_first(folder: str | os.PathLike[str]) -> str:
+  """Says how runs in a bucket, `folder`, are reported on."""
+  return (
+    "The report reads and writes local folders. Copy the runs first:\n"
+    f"  gcloud storage rsync -r -x '.*checkpoints/.*' {os.fspath(folder)} DIR\n"
+    "  python -m experiments.report DIR"
+  )

@@ -1,0 +1,186 @@
+"""Runs in a bucket: paths, metrics, and the same numbers after a kill."""
+
+import json
+import os
+import pathlib
+import signal
+import subprocess
+import sys
+import time
+
+from etils import epath
+from etils.epath import gpath
+import pytest
+from tensorboardX.proto import event_pb2
+
+from experiments import metrics, report, storage, sweep
+from experiments.configs import digits
+from tests.experiments import bucket
+
+ROOT = pathlib.Path(__file__).parents[2]
+QUICK = "model=mlp,total_steps=60,log_every=5,eval_every=5,checkpoint_every=10"
+
+
+@pytest.fixture(scope="module")
+def server():
+  one = bucket.Server()
+  yield one
+  one.close()
+
+
+@pytest.fixture
+def inside(server, monkeypatch):
+  """This process reaches the bucket."""
+  for name, value in server.environment.items():
+    monkeypatch.setenv(name, value)
+  # epath asks EPATH_USE_TF once a process, and may have asked before.
+  monkeypatch.setattr(gpath, "_is_tf_installed", lambda: False)
+  bucket.install()
+  return server
+
+
+def test_urls_stay_whole_and_folders_become_absolute(monkeypatch, tmp_path):
+  monkeypatch.chdir(tmp_path)
+  run = storage.path("gs://bucket/run")
+  assert str(run / "metrics.jsonl") == "gs://bucket/run/metrics.jsonl"
+  assert str(storage.path(run / "checkpoints")) == "gs://bucket/run/checkpoints"
+  assert str(storage.path("runs/a")) == str(tmp_path / "runs/a")
+  assert storage.is_remote(run) and not storage.is_remote(tmp_path)
+
+
+def test_a_folder_s_file_is_replaced_whole(tmp_path):
+  target = storage.path(tmp_path) / "config.json"
+  storage.write(target, "old")
+  storage.write(target, "new")
+  assert target.read_text() == "new"
+  assert [p.name for p in tmp_path.iterdir()] == ["config.json"]
+
+
+def test_objects_here_cannot_be_appended_to(inside):
+  """Else the tests below would pass with a writer that appends."""
+  with pytest.raises(NotImplementedError, match="written whole"):
+    with epath.Path("gs://bucket/a").open("a") as file:
+      file.write("x")
+
+
+def test_each_line_is_in_the_bucket_when_it_is_written(inside):
+  url = "gs://bucket/lines/metrics.jsonl"
+  writer = metrics.MetricsWriter("gs://bucket/lines", 0)
+  for k in (5, 10, 15):
+    writer.write(k, "eval", {"loss": 1.0 / k})
+    steps = [json.loads(x)["step"] for x in inside.text(url).splitlines()]
+    assert steps == list(range(5, k + 1, 5))
+  writer.close()
+  # A run that resumes at step 10 writes what comes after it again.
+  metrics.MetricsWriter("gs://bucket/lines", 10).close()
+  rows = metrics.read(epath.Path(url))
+  assert [row["step"] for row in rows] == [5, 10]
+
+
+def test_events_are_in_the_bucket_too(inside):
+  writer = metrics.MetricsWriter("gs://bucket/events", 0)
+  writer.write(5, "train", {"loss": 0.5})
+  writer.close()
+  (name,) = inside.names("gs://bucket/events/events.out.tfevents.")
+  data, _ = inside.objects[name]
+  values = {}
+  while data:  # a record: length, its checksum, the event, its checksum
+    size = int.from_bytes(data[:8], "little")
+    event = event_pb2.Event.FromString(data[12 : 12 + size])
+    for value in event.summary.value:
+      values[value.tag, event.step] = value.simple_value
+    data = data[16 + size :]
+  assert values == {("train/loss", 5): 0.5}
+
+
+def test_events_that_cannot_be_written_do_not_stop_the_run(inside, monkeypatch):
+  def fail(self, data):
+    raise OSError("no answer")
+
+  writer = metrics.MetricsWriter("gs://bucket/deaf", 0)
+  monkeypatch.setattr(type(epath.Path("gs://bucket")), "write_bytes", fail)
+  for step in range(100):  # tensorboardX queues ten
+    writer.write(step, "train", {"loss": 0.5})
+  writer.close()
+  assert inside.text("gs://bucket/deaf/metrics.jsonl").count("0.5") == 100
+
+
+def test_the_report_says_to_copy_first(tmp_path):
+  with pytest.raises(ValueError, match="rsync -r .* gs://bucket/run DIR"):
+    report.write(["gs://bucket/run"], tmp_path)
+
+
+def test_a_sweep_ends_with_how_to_report_on_it(inside, monkeypatch, caplog):
+  config = digits.get_config("compare")
+  folders = []
+
+  def train(config, folder):
+    folders.append(str(folder))
+    return {"polyak_accuracy": 1.0}
+
+  monkeypatch.setattr(sweep.train, "train_and_evaluate", train)
+  sweep.run(config, "gs://bucket/sweep")
+  assert folders[0].startswith("gs://bucket/sweep/")
+  assert json.loads(inside.text("gs://bucket/sweep/runs.json"))
+
+
+CODE = "from tests.experiments import bucket; bucket.install(); "
+CODE += "from experiments import main; main.run()"
+
+
+def start(server, workdir):
+  return subprocess.Popen(
+    [
+      *(sys.executable, "-c", CODE),
+      f"--config=experiments/configs/digits.py:{QUICK}",
+      f"--workdir={workdir}",
+    ],
+    cwd=ROOT,
+    env={
+      **os.environ,
+      **server.environment,
+      "JAX_PLATFORMS": "cpu",
+      "XLA_FLAGS": "--xla_backend_optimization_level=0",
+    },
+    stdin=subprocess.DEVNULL,
+    stdout=subprocess.DEVNULL,
+    stderr=subprocess.PIPE,
+    text=True,
+  )
+
+
+def evaluations(server, workdir):
+  rows = map(json.loads, server.text(f"{workdir}/metrics.jsonl").splitlines())
+  return [row for row in rows if row["split"] == "eval"]
+
+
+def finish(process, code):
+  stderr = process.communicate(timeout=300)[1]
+  assert process.returncode == code, stderr[-3000:]
+
+
+def stopped(server, workdir, step, how):
+  """Starts a run and stops it once it has evaluated a step."""
+  process = start(server, workdir)
+  deadline = time.monotonic() + 300
+  while [row["step"] for row in evaluations(server, workdir)][-1:] < [step]:
+    assert process.poll() is None, process.communicate()[1][-3000:]
+    assert time.monotonic() < deadline
+    time.sleep(0.002)
+  process.send_signal(how)
+  return process
+
+
+def test_a_run_in_a_bucket_survives_a_kill_and_a_preemption(server):
+  """Checkpoints included, by TensorStore's own client of the bucket."""
+  whole, workdir = "gs://bucket/whole", "gs://bucket/stopped"
+  finish(start(server, whole), 0)
+  finish(stopped(server, workdir, 35, signal.SIGKILL), -signal.SIGKILL)
+  finish(stopped(server, workdir, 45, signal.SIGTERM), 75)
+  finish(start(server, workdir), 0)
+  assert [row["step"] for row in evaluations(server, workdir)] == list(
+    range(5, 61, 5)
+  )
+  assert evaluations(server, workdir) == evaluations(server, whole)
+  assert server.names(f"{workdir}/checkpoints/60/")
+  assert not (ROOT / "gs:").exists()
