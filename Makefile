@@ -9,8 +9,12 @@ train: $(VENV)/train.stamp
 	$(BIN)/python -m experiments.main \
 	  --config=experiments/configs/digits.py:compare --workdir=runs/digits
 
+# The TPU compiler is beside the environment and not in it, where JAX would look
+# for a TPU with it.
 test: $(VENV)/test.stamp lint
 	$(BIN)/python -m pytest
+	JAX_PLATFORMS=cpu PYTHONPATH=$(VENV)/tpu $(BIN)/python -m pytest \
+	  tests/experiments/forecast_test.py
 
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff format --check .
@@ -27,6 +31,8 @@ $(VENV)/train.stamp: $(VENV)/python.stamp setup.py constraints.txt
 
 $(VENV)/test.stamp: $(VENV)/python.stamp setup.py constraints.txt
 	$(BIN)/pip install -q -c constraints.txt -e '.[train,test,launch]'
+	-$(BIN)/pip install -q -c constraints.txt --no-deps --upgrade \
+	  --target=$(VENV)/tpu libtpu
 	touch $@ $(VENV)/train.stamp
 
 clean:

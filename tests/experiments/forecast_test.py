@@ -8,7 +8,14 @@ import sys
 import pytest
 
 from experiments.configs import common, digits, imagenet_resnet50
-from experiments.forecast import chips, forecast, hlo, program, table
+from experiments.forecast import (
+  chips,
+  forecast,
+  hlo,
+  program,
+  summary,
+  table,
+)
 from experiments.forecast import roofline as roofline_lib
 
 # Gradients, statistics in a fusion's computation, and every asynchronous form.
@@ -198,6 +205,37 @@ def test_table_shows_what_does_not_fit():
   assert cells["peak, GB (of the chip's)"] == ["0.00 (48%)", "0.00 (125%)"]
   assert "A model." in text
   assert "big does not fit. Any of:\n  - model_options.remat=blocks" in text
+
+
+def test_summary_by_hand():
+  def row(name, milliseconds):
+    seconds = {"step": milliseconds / 1e3}
+    return {"name": name, "fits": True, "seconds": seconds, "hours": 1.26}
+
+  tight = {"name": "Mixup", "fits": False}
+  results = [
+    {
+      "model": "a",
+      "topology": "v5e:4x8",
+      "chips": 32,
+      "rows": [
+        row("Mixup", 50.0),
+        row("MixupE", 82.6),
+        {"name": "MixupE, exact", "fits": False},
+      ],
+    },
+    {
+      "model": "b",
+      "topology": "v3:4x4",
+      "chips": 16,
+      "rows": [tight, row("MixupE, clean 1/2", 70.4)],
+    },
+  ]
+  _, _, first, second = summary.markdown(results).splitlines()
+  assert first == (
+    "| a | v5e:4x8 (32) | 50 | 1.3 | 1.65 |  |  |  | does not fit |"
+  )
+  assert second == ("| b | v3:4x4 (16) | does not fit |  |  | 70 ms |  |  |  |")
 
 
 def test_chip_table_is_sane():
