@@ -1,5 +1,6 @@
 """Every command and every piece of code in the README runs, at small sizes."""
 
+import json
 import os
 import pathlib
 import re
@@ -11,6 +12,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+
+from experiments.forecast import summary
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -154,6 +157,16 @@ def test_the_table_is_the_committed_result():
     if set("".join(row)) <= set("-: "):
       continue
     assert [row[0], *row[2:]] in shown, row
+
+
+def test_the_forecasts_are_the_committed_results():
+  files = sorted((ROOT / "experiments/results/forecast").glob("*_*.json"))
+  results = [json.loads(file.read_text()) for file in files]
+  results = [r for r in results if r["rows"][0]["name"] == "Mixup"]
+  assert results
+  lines = README.splitlines()
+  for line in summary.markdown(results).splitlines():
+    assert line in lines, line
 
 
 def test_links_lead_somewhere():
