@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import logging as logging_lib
 import re
+import signal
 import sys
+from types import FrameType
+from typing import NoReturn
 
 from absl import app, flags, logging
 import jax
@@ -104,8 +107,15 @@ def _cause(message: str) -> str:
   return found[-1] if found else message.strip()
 
 
+def _stop_early(signum: int, frame: FrameType | None) -> NoReturn:
+  """A SIGTERM before there is anything to save: the same code, at once."""
+  del signum, frame
+  sys.exit(_TRY_AGAIN)
+
+
 def run() -> None:
   """Runs main; a wrong config ends with its message, not a traceback."""
+  signal.signal(signal.SIGTERM, _stop_early)  # until preemption.Watch listens
   try:
     app.run(main, flags_parser=parse)
   except train.Preempted as stop:

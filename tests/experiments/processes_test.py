@@ -170,6 +170,16 @@ def test_sigterm_before_a_resumed_run_has_stepped(tmp_path):
   assert [process.returncode for process in pair] == [75, 75], ends
 
 
+def test_sigterm_during_start_up_asks_for_a_retry(tmp_path):
+  process = start(command(tmp_path, "erm", "pmap"), devices=1)
+  while "process 0 of 1" not in process.stderr.readline():
+    assert process.poll() is None
+  process.send_signal(signal.SIGTERM)
+  stderr = process.communicate(timeout=120)[1]
+  assert process.returncode == 75, stderr[-3000:]
+  assert "Traceback" not in stderr
+
+
 def test_sigterm_to_a_single_process_saves_and_asks_for_a_retry(tmp_path):
   words = command(tmp_path, "erm", "pmap", steps=20_000)
   process = start(words, devices=1)
