@@ -63,9 +63,7 @@ def _until(stage, folder, batch, size):
     image, _ = parse(record)
     if stage == "parse":
       return {"size": tf.strings.length(image)}
-    key = tf.stack([tf.constant(0, tf.int64), position])
-    shape = [crops.CROP_ATTEMPTS + 1, 4]
-    draws = tf.random.stateless_uniform(shape, key, alg="philox")
+    draws = crops.draw(tf.stack([tf.constant(0, tf.int64), position]))
     image = crops.decode_crop(image, draws[1:])
     if stage == "resize":
       image = crops.resize(image, size, size)

@@ -54,6 +54,7 @@ from typing import Any
 
 from benchmarks import throughput_row, throughput_table, timing
 from benchmarks.throughput_row import METHODS, MODELS, TORCH_MODELS, Spec
+from experiments import storage
 
 _TINY = dict(
   models="resnet50_tiny,vit_b16_tiny",
@@ -101,7 +102,7 @@ def main(argv: Sequence[str]) -> dict[str, Any]:
     throughput_table.compare(result["rows"])
     print(_progress(row), file=sys.stderr, flush=True)
     if out is not None:
-      _write(result, out)
+      storage.write_json(out, result)
   asked = [_identity(spec) for spec in specs]
   rows = [row for row in result["rows"] if row["spec"] in asked]
   timing.report(throughput_table.table(rows), {"environment": about}, None)
@@ -219,13 +220,6 @@ def _measure(spec: Spec, options: argparse.Namespace) -> dict[str, Any]:
 def _progress(row: dict[str, Any]) -> str:
   figures = row.get("error") or f"{row['images_per_s']:.1f} images/s"
   return f"{row['title']}, batch {row['spec']['batch']}: {figures}"
-
-
-def _write(result: dict[str, Any], out: pathlib.Path) -> None:
-  """Replaces the file as a whole, so that no moment leaves half of one."""
-  whole = out.with_name(f"{out.name}.new")
-  whole.write_text(json.dumps(result, indent=2) + "\n")
-  whole.replace(out)
 
 
 if __name__ == "__main__":

@@ -16,13 +16,10 @@ from ml_collections import ConfigDict
 import numpy as np
 
 from benchmarks import operations, timing
-from benchmarks.throughput_row import Spec, timed
+from benchmarks.throughput_row import BATCHES, PROFILED_STEPS, Spec, timed
 from experiments import parallel, steps
 from experiments.forecast import program
 
-# Distinct batches on the device, taken in turn.
-_BATCHES = 3
-_PROFILED_STEPS = 4
 # Options that change how a model is computed, not what.
 _MEANS = ("attention_implementation", "remat")
 
@@ -76,8 +73,9 @@ def measure(
   run(spec.warmup)
   rounds = [run(spec.steps) for _ in range(2)]
   memory = devices[0].memory_stats() or {}
+  analysis = compiled.memory_analysis()
   if profile is not None:
-    _trace(lambda: run(_PROFILED_STEPS), pathlib.Path(profile), spec)
+    _trace(lambda: run(PROFILED_STEPS), pathlib.Path(profile), spec)
   return {
     "device": devices[0].device_kind,
     "device_count": len(devices),
@@ -92,7 +90,7 @@ def measure(
     "flops": flops,
     "xla_flops": (compiled.cost_analysis() or {}).get("flops"),
     "peak_bytes": memory.get("peak_bytes_in_use"),
-    "program_bytes": _program_bytes(compiled),
+    "program_bytes": analysis and program.peak_bytes(analysis),
   }
 
 
@@ -112,7 +110,7 @@ def _batches(config, dataset, devices):
       },
       divided,
     )
-    for _ in range(_BATCHES)
+    for _ in range(BATCHES)
   ]
 
 
@@ -123,20 +121,6 @@ def _as_written(config: ConfigDict) -> ConfigDict:
     for option in set(_MEANS) & set(config.model_options):
       del config.model_options[option]
   return config
-
-
-def _program_bytes(compiled) -> int | None:
-  """What the compiled program needs on one device."""
-  memory = compiled.memory_analysis()
-  if memory is None:
-    return None
-  return (
-    memory.argument_size_in_bytes
-    + memory.output_size_in_bytes
-    - memory.alias_size_in_bytes
-    + memory.temp_size_in_bytes
-    + memory.generated_code_size_in_bytes
-  )
 
 
 def _trace(run, folder: pathlib.Path, spec: Spec) -> None:

@@ -45,6 +45,11 @@ METHODS = {
 }
 
 
+# Distinct batches on the device, taken in turn.
+BATCHES = 3
+PROFILED_STEPS = 4
+
+
 @dataclasses.dataclass(frozen=True)
 class Spec:
   """What one row measures.

@@ -21,10 +21,8 @@ import numpy as np
 import torch
 
 from benchmarks import peers, timing
-from benchmarks.throughput_row import Spec, timed
+from benchmarks.throughput_row import BATCHES, PROFILED_STEPS, Spec, timed
 
-_BATCHES = 3
-_PROFILED_STEPS = 4
 _NUM_CLASSES = 1000
 _MEAN = (123.675, 116.28, 103.53)
 _STD = (58.395, 57.12, 57.375)
@@ -86,7 +84,7 @@ def measure(
     folder = pathlib.Path(profile)
     folder.mkdir(parents=True, exist_ok=True)
     with torch.profiler.profile() as trace:
-      run(_PROFILED_STEPS)
+      run(PROFILED_STEPS)
     name = f"{spec.model}_{spec.method}_{spec.batch}.trace.json.gz"
     trace.export_chrome_trace(str(folder / name))
   return {
@@ -201,5 +199,5 @@ def _batches(spec, device):
       ),
       torch.randint(0, _NUM_CLASSES, (spec.batch,), device=device),
     )
-    for _ in range(_BATCHES)
+    for _ in range(BATCHES)
   ]

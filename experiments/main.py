@@ -18,7 +18,7 @@ from absl import app, flags, logging
 import jax
 from ml_collections import config_flags
 
-from experiments import sweep, train
+from experiments import preemption, sweep, train
 from experiments.configs import common
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -29,8 +29,6 @@ _CONFIG = config_flags.DEFINE_config_file(
 _WORKDIR = flags.DEFINE_string(
   "workdir", None, "Where everything the run writes goes.", required=True
 )
-# EX_TEMPFAIL of sysexits.h: a failure that job managers are told to retry.
-_TRY_AGAIN = 75
 _COORDINATOR = flags.DEFINE_string(
   "coordinator",
   None,
@@ -110,7 +108,7 @@ def _cause(message: str) -> str:
 def _stop_early(signum: int, frame: FrameType | None) -> NoReturn:
   """A SIGTERM before there is anything to save: the same code, at once."""
   del signum, frame
-  sys.exit(_TRY_AGAIN)
+  sys.exit(preemption.TRY_AGAIN)
 
 
 def run() -> None:
@@ -120,7 +118,7 @@ def run() -> None:
     app.run(main, flags_parser=parse)
   except train.Preempted as stop:
     print(stop, file=sys.stderr)
-    sys.exit(_TRY_AGAIN)
+    sys.exit(preemption.TRY_AGAIN)
   except (
     ValueError,
     TypeError,

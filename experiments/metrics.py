@@ -123,6 +123,12 @@ def read(path: epath.Path) -> list[dict[str, Any]]:
   return rows
 
 
+def evaluations(workdir: epath.PathLike) -> list[dict[str, Any]]:
+  """Returns the evaluation lines of a run, in the order written."""
+  rows = read(storage.path(workdir) / "metrics.jsonl")
+  return [row for row in rows if row["split"] == "eval"]
+
+
 class Progress:
   """Speed and time left, the time of evaluations and checkpoints set apart."""
 

@@ -10,6 +10,9 @@ from typing import Any
 import jax
 from jax.experimental import multihost_utils
 
+# EX_TEMPFAIL of sysexits.h: a failure that job managers are told to retry.
+TRY_AGAIN = 75
+
 
 class Watch:
   """Notices that the run is asked to stop, at a step that all processes share.

@@ -11,9 +11,9 @@ digit. The file is written after every job; a kill takes about ten seconds.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 import itertools
-import json
 import os
 import pathlib
 import random
@@ -27,7 +27,7 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from experiments import metrics, provenance
+from experiments import metrics, preemption, provenance, storage
 
 _KILLS = flags.DEFINE_integer("kills", 50, "How many, over all jobs.")
 _SEED = flags.DEFINE_integer("seed", 0, "Of the moments and the victims.")
@@ -38,7 +38,6 @@ _ROOT = pathlib.Path(__file__).parents[1]
 _DEVICES = 2  # in all, over the processes
 # Job managers' usual patience between SIGTERM and SIGKILL.
 _GRACE = 60.0
-_TRY_AGAIN = 75
 # A start that shows no progress for so long is broken.
 _STUCK = 600.0
 
@@ -71,30 +70,45 @@ def start(
     f"--workdir={workdir}",
   ]
   count = job["processes"]
-  port = _free_port()
-  environment = os.environ | {
-    "JAX_PLATFORMS": "cpu",
-    "XLA_FLAGS": "--xla_backend_optimization_level=0 "
-    f"--xla_force_host_platform_device_count={_DEVICES // count}",
-  }
   processes = []
-  for k in range(count):
-    rank = [
-      f"--coordinator=localhost:{port}",
-      f"--num_processes={count}",
-      f"--process_id={k}",
-    ]
+  for k, flags_of_rank in enumerate(ranks(count)):
     with (workdir.parent / f"{workdir.name}.{k}.log").open("a") as log:
       processes.append(
         subprocess.Popen(
-          command + (rank if count > 1 else []),
+          command + flags_of_rank,
           cwd=_ROOT,
-          env=environment,
+          env=environment(_DEVICES // count),
           stdout=log,
           stderr=log,
         )
       )
   return processes
+
+
+def ranks(count: int) -> list[list[str]]:
+  """Returns the flags by which each of `count` local processes finds others."""
+  if count == 1:
+    return [[]]
+  with socket.socket() as free:
+    free.bind(("localhost", 0))
+    port = free.getsockname()[1]
+  return [
+    [
+      f"--coordinator=localhost:{port}",
+      f"--num_processes={count}",
+      f"--process_id={k}",
+    ]
+    for k in range(count)
+  ]
+
+
+def environment(devices: int) -> dict[str, str]:
+  """Returns what makes a process one of so many CPU devices, quick to start."""
+  return os.environ | {
+    "JAX_PLATFORMS": "cpu",
+    "XLA_FLAGS": "--xla_backend_optimization_level=0 "
+    f"--xla_force_host_platform_device_count={devices}",
+  }
 
 
 def undisturbed(
@@ -107,7 +121,7 @@ def undisturbed(
     raise RuntimeError(
       f"The undisturbed run of {job} ended with {codes}; see {workdir}.*.log."
     )
-  return evaluations(workdir), time.monotonic() - begun
+  return metrics.evaluations(workdir), time.monotonic() - begun
 
 
 def disturb(
@@ -201,7 +215,7 @@ def soak(
       record.append(ended)
       done += 1
       logging.info("%d of %d: %s", done, kills, ended)
-    found = evaluations(workdir)
+    found = metrics.evaluations(workdir)
     yield job | {
       "steps": steps,
       "seconds_undisturbed": round(seconds, 1),
@@ -209,12 +223,6 @@ def soak(
       "lines": len(expected),
       "differing_lines": differing(found, expected),
     }
-
-
-def evaluations(workdir: pathlib.Path) -> list[dict[str, Any]]:
-  """Returns the evaluation lines of a run, in the order written."""
-  rows = metrics.read(workdir / "metrics.jsonl")
-  return [row for row in rows if row["split"] == "eval"]
 
 
 def differing(
@@ -225,10 +233,18 @@ def differing(
   return sum(first != second for first, second in pairs)
 
 
-def _free_port() -> int:
-  with socket.socket() as free:
-    free.bind(("localhost", 0))
-    return free.getsockname()[1]
+def totals(jobs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+  """Returns the counts over all jobs, as `soak` yields them."""
+  kills = [kill for job in jobs for kill in job["kills"]]
+  return {
+    "kills": len(kills),
+    "by_signal": dict(Counter(kill["signal"] for kill in kills)),
+    "saved_and_asked_for_a_retry": sum(
+      set(kill["exit_codes"]) == {preemption.TRY_AGAIN} for kill in kills
+    ),
+    "lines": sum(job["lines"] for job in jobs),
+    "differing_lines": sum(job["differing_lines"] for job in jobs),
+  }
 
 
 def main(argv: list[str]) -> None:
@@ -236,42 +252,31 @@ def main(argv: list[str]) -> None:
   if len(argv) > 1:
     raise app.UsageError(f"Unexpected arguments: {argv[1:]}.")
   logging.set_verbosity(logging.INFO)
-  result: dict[str, Any] = {
-    "made_with": provenance.describe("experiments.soak"),
-    "kills": 0,
-    "by_signal": {},
-    "saved_and_asked_for_a_retry": 0,
-    "lines": 0,
-    "differing_lines": 0,
-    "jobs": [],
-  }
+  made_with = provenance.describe("experiments.soak")
+  done: list[dict[str, Any]] = []
+  result = totals(done)
   begun = time.monotonic()
   with tempfile.TemporaryDirectory() as folder:
     for job in soak(
       _KILLS.value, _SEED.value, _STEPS.value, pathlib.Path(folder)
     ):
-      result["jobs"].append(job)
-      result["lines"] += job["lines"]
-      result["differing_lines"] += job["differing_lines"]
-      for kill in job["kills"]:
-        result["kills"] += 1
-        count = result["by_signal"]
-        count[kill["signal"]] = count.get(kill["signal"], 0) + 1
-        if set(kill["exit_codes"]) == {_TRY_AGAIN}:
-          result["saved_and_asked_for_a_retry"] += 1
+      done.append(job)
+      result = totals(done)
       if _OUT.value:
         out = pathlib.Path(_OUT.value)
         out.parent.mkdir(parents=True, exist_ok=True)
-        out.write_text(json.dumps(result, indent=2) + "\n")
+        storage.write_json(
+          out, {"made_with": made_with, **result, "jobs": done}
+        )
       seconds = time.monotonic() - begun
-      done = max(result["kills"], 1)
+      left = _KILLS.value - result["kills"]
       logging.info(
         "%d of %d kills, %d of %d lines differ, ETA %s.",
         result["kills"],
         _KILLS.value,
         result["differing_lines"],
         result["lines"],
-        metrics.duration(seconds / done * (_KILLS.value - result["kills"])),
+        metrics.duration(seconds / max(result["kills"], 1) * left),
       )
   print(
     f"{result['kills']} kills ({result['by_signal']}): "

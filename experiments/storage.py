@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+from typing import Any
 
 from etils import epath
 
@@ -26,3 +28,8 @@ def write(target: epath.Path, text: str) -> None:
   draft = target.with_suffix(".tmp")
   draft.write_text(text)
   draft.replace(target)
+
+
+def write_json(target: str | os.PathLike[str], value: Any) -> None:
+  """Writes a value as a JSON file, whole or not at all."""
+  write(path(target), json.dumps(value, indent=2) + "\n")

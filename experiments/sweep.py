@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import time
@@ -75,7 +74,7 @@ def _write_index(config: ConfigDict, workdir: epath.Path) -> None:
     for name, _ in config.sweep
   ]
   workdir.mkdir(parents=True, exist_ok=True)
-  storage.write(workdir / "runs.json", json.dumps(index, indent=2) + "\n")
+  storage.write_json(workdir / "runs.json", index)
 
 
 def slug(name: str) -> str:

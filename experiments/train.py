@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 import itertools
 import json
 import math
@@ -107,8 +107,7 @@ def train_and_evaluate(
     checkpoints.close()
     writer.close()
   if result is None:  # it had finished before
-    rows = metrics.read(folder / "metrics.jsonl")
-    result = [row for row in rows if row["split"] == "eval"][-1]
+    result = metrics.evaluations(folder)[-1]
   return result
 
 
@@ -193,19 +192,14 @@ def evaluate(
 ) -> dict[str, float]:
   """Returns the means over every evaluation example, each counted once."""
   sums: dict[str, Any] = {}
-  flying: deque[Any] = deque()
-
-  def land():
-    part = jax.device_get(flying.popleft())
+  dispatched = (
+    programs.evaluate(state, programs.place_one(batch))
+    for batch in dataset.evaluate()
+  )
+  for part in _behind(dispatched, _AHEAD):
+    part = jax.device_get(part)
     part = jax.tree.map(lambda x: np.asarray(x, np.float64), part)
-    return jax.tree.map(np.add, sums, part) if sums else part
-
-  for batch in dataset.evaluate():
-    flying.append(programs.evaluate(state, programs.place_one(batch)))
-    if len(flying) > _AHEAD:
-      sums = land()
-  while flying:
-    sums = land()
+    sums = jax.tree.map(np.add, sums, part) if sums else part
   return steps.summarize(sums)
 
 
@@ -250,12 +244,20 @@ def _placed(
   batches: Iterator[Batch], programs: parallel.Mapped, config: ConfigDict
 ) -> Iterator[Any]:
   """Groups batches a dispatch, and starts each transfer one dispatch early."""
-  ready: deque[Any] = deque()
-  size = config.steps_per_dispatch
-  while group := list(itertools.islice(batches, size)):
-    ready.append(programs.place(group))
-    if len(ready) > 1:
-      yield ready.popleft()
+  groups = iter(
+    lambda: list(itertools.islice(batches, config.steps_per_dispatch)), []
+  )
+  return _behind(map(programs.place, groups), 1)
+
+
+def _behind(started: Iterable[Any], count: int) -> Iterator[Any]:
+  """Yields items in order, each once `count` more have been started."""
+  flying: deque[Any] = deque()
+  for item in started:
+    flying.append(item)
+    if len(flying) > count:
+      yield flying.popleft()
+  yield from flying
 
 
 def _finite(pending: list[Any], step: int) -> list[dict[str, np.ndarray]]:
@@ -302,9 +304,5 @@ def _write_config(config: ConfigDict, workdir: epath.Path) -> None:
       )
   if jax.process_index() == 0:
     workdir.mkdir(parents=True, exist_ok=True)
-    _write(path, described)
-    _write(workdir / "provenance.json", provenance.describe())
-
-
-def _write(path: epath.Path, described: dict[str, Any]) -> None:
-  storage.write(path, json.dumps(described, indent=2) + "\n")
+    storage.write_json(path, described)
+    storage.write_json(workdir / "provenance.json", provenance.describe())

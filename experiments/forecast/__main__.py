@@ -23,7 +23,7 @@ from absl import app, flags, logging
 import jax
 from ml_collections import config_flags
 
-from experiments import forecast, provenance
+from experiments import forecast, provenance, storage
 from experiments.forecast import model, table
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -104,8 +104,7 @@ def _made_with() -> dict[str, Any]:
 
 def _write(out: pathlib.Path, result: dict[str, Any]) -> None:
   out.parent.mkdir(parents=True, exist_ok=True)
-  text = json.dumps({"made_with": _made_with()} | result, indent=2)
-  out.write_text(text + "\n")
+  storage.write_json(out, {"made_with": _made_with()} | result)
 
 
 def run() -> None:

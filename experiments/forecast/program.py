@@ -129,21 +129,28 @@ def compile_step(
   seconds = time.monotonic() - begun
   memory, cost = compiled.memory_analysis(), compiled.cost_analysis()
   text = compiled.as_text()
-  new_outputs = memory.output_size_in_bytes - memory.alias_size_in_bytes
   return Compiled(
     fits=True,
     argument_bytes=memory.argument_size_in_bytes,
     donated_bytes=memory.alias_size_in_bytes,
     temporary_bytes=memory.temp_size_in_bytes,
-    peak_bytes=memory.argument_size_in_bytes
-    + new_outputs
-    + memory.temp_size_in_bytes
-    + memory.generated_code_size_in_bytes,
+    peak_bytes=peak_bytes(memory),
     flops=cost["flops"],
     bytes_accessed=cost["bytes accessed"],
     collectives=hlo.collectives(text),
     text=text,
     seconds=seconds,
+  )
+
+
+def peak_bytes(memory: Any) -> int:
+  """All memory that a program needs, from its `memory_analysis`."""
+  return (
+    memory.argument_size_in_bytes
+    + memory.output_size_in_bytes
+    - memory.alias_size_in_bytes
+    + memory.temp_size_in_bytes
+    + memory.generated_code_size_in_bytes
   )
 
 

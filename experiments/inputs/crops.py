@@ -61,6 +61,17 @@ def resize(image, height, width, interpolation="bicubic"):
   return tf.cast(tf.clip_by_value(tf.round(image), 0, 255), tf.uint8)
 
 
+def draw(key):
+  """Returns all of an image's draws in [0, 1), [attempts + 1, 4] float32.
+
+  Row 0 decides on the flip, the others are attempts at a crop.
+
+  Args:
+    key: [2] int64.
+  """
+  return tf.random.stateless_uniform([CROP_ATTEMPTS + 1, 4], key, alg="philox")
+
+
 def decode_crop(encoded, draws):
   """Decodes the random resized crop of an image, at its own resolution.
 
@@ -111,8 +122,7 @@ def random_crop(
     [image_size, image_size, 3] uint8.
   """
   key = tf.stack([tf.cast(part, tf.int64) for part in key])
-  # Row 0 decides on the flip, the others are attempts at a crop.
-  draws = tf.random.stateless_uniform([CROP_ATTEMPTS + 1, 4], key, alg="philox")
+  draws = draw(key)
   image = decode_crop(encoded, draws[1:])
   image = resize(image, image_size, image_size, interpolation)
   flip = tf.stack([False, draws[0, 0] < 0.5, False])

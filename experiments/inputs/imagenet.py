@@ -155,6 +155,25 @@ def create(
     longest=group_size,
   )
 
+  def unbroken(read, example, locate, *, position, batch_size):
+    def open_batches(position, tolerant):
+      return records_lib.batches(
+        read(position, tolerant),
+        example,
+        position=position,
+        batch_size=batch_size,
+        tolerant=tolerant,
+      )
+
+    return skipping.unbroken(
+      open_batches,
+      position=position,
+      num_classes=num_classes,
+      unreadable=skipping.Unreadable(
+        limit, locate, lambda record: example(0, record)
+      ),
+    )
+
   def train(start_step: int = 0, stream: int = 0):
     if start_step < 0:
       raise ValueError(f"start_step: expected 0 or more, got {start_step}.")
@@ -171,24 +190,14 @@ def create(
       )
       return {"image": image, "label": label}
 
-    def open_batches(position, tolerant):
-      return records_lib.batches(
-        records_lib.read_shuffled(*order, position, tolerant=tolerant),
-        example,
-        position=position,
-        batch_size=batch_size,
-        tolerant=tolerant,
-      )
-
-    batches = skipping.unbroken(
-      open_batches,
-      position=start_step * batch_size,
-      num_classes=num_classes,
-      unreadable=skipping.Unreadable(
-        limit,
-        lambda position: records_lib.locate(*order, position),
-        lambda record: example(0, record),
+    batches = unbroken(
+      lambda position, tolerant: records_lib.read_shuffled(
+        *order, position, tolerant=tolerant
       ),
+      example,
+      lambda position: records_lib.locate(*order, position),
+      position=start_step * batch_size,
+      batch_size=batch_size,
     )
     return (skipping.fill(*found) for found in batches)
 
@@ -207,27 +216,16 @@ def create(
       image = crops.centre_crop(image, image_size, resize_size, interpolation)
       return {"image": image, "label": label}
 
-    def open_batches(position, tolerant):
+    def read(position, tolerant):
       rest = records_lib.slice_pieces(pieces, position, num_eval, num_eval)
-      if not rest:
-        return iter(())
-      return records_lib.batches(
-        records_lib.read(rest, tolerant=tolerant),
-        example,
-        position=position,
-        batch_size=eval_batch_size,
-        tolerant=tolerant,
-      )
+      return records_lib.read(rest, tolerant=tolerant)
 
-    batches = skipping.unbroken(
-      open_batches,
+    batches = unbroken(
+      read,
+      example,
+      lambda position: records_lib.nth(pieces, position),
       position=0,
-      num_classes=num_classes,
-      unreadable=skipping.Unreadable(
-        limit,
-        lambda position: records_lib.nth(pieces, position),
-        lambda record: example(0, record),
-      ),
+      batch_size=eval_batch_size,
     )
     empty = {
       "image": np.zeros((0, image_size, image_size, 3), np.uint8),

@@ -170,6 +170,9 @@ def read(pieces: list[Piece], *, tolerant: bool = False):
 
   A record that a file has lost is ""; if tolerant, also where that is an error.
   """
+  if not pieces:
+    tf, _ = import_tensorflow()
+    return tf.data.Dataset.from_tensor_slices(tf.constant([], tf.string))
   numbered = _read(*_columns(pieces, tolerant), parallel=1, tolerant=tolerant)
   return numbered.map(lambda number, record: record)
 

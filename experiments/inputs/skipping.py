@@ -61,8 +61,10 @@ class Unreadable:
     if not len(positions):
       return
     for position in positions:
+      if len(self._named) == _NAMED:
+        break
       place = self.place(position)
-      if len(self._named) < _NAMED and place not in self._named:
+      if place not in self._named:
         self._named.add(place)
         logging.warning("Skipped: %s.", self.reason(position))
     logging.warning(

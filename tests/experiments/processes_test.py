@@ -1,16 +1,14 @@
 """Several processes on this machine: the same evaluations, and stopping."""
 
-import os
 import pathlib
 import signal
-import socket
 import subprocess
 import sys
 import time
 
 import pytest
 
-from experiments import metrics
+from experiments import metrics, soak
 
 ROOT = pathlib.Path(__file__).parents[2]
 LENGTH = 40
@@ -41,14 +39,10 @@ def end_what_is_left():
 
 
 def start(words, devices):
-  flags = (
-    f"--xla_force_host_platform_device_count={devices} "
-    "--xla_backend_optimization_level=0"
-  )
   process = subprocess.Popen(
     words,
     cwd=ROOT,
-    env=os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"},
+    env=soak.environment(devices),
     stdout=subprocess.DEVNULL,
     stderr=subprocess.PIPE,
     text=True,
@@ -58,21 +52,7 @@ def start(words, devices):
 
 
 def start_pair(words):
-  with socket.socket() as free:
-    free.bind(("localhost", 0))
-    port = free.getsockname()[1]
-  return [
-    start(
-      [
-        *words,
-        f"--coordinator=localhost:{port}",
-        "--num_processes=2",
-        f"--process_id={k}",
-      ],
-      devices=2,
-    )
-    for k in range(2)
-  ]
+  return [start([*words, *flags], devices=2) for flags in soak.ranks(2)]
 
 
 def finish(*processes):
@@ -82,11 +62,9 @@ def finish(*processes):
 
 
 def evaluations(workdir):
-  rows = metrics.read(pathlib.Path(workdir) / "metrics.jsonl")
   return [
     {name: value for name, value in row.items() if name != "split"}
-    for row in rows
-    if row["split"] == "eval"
+    for row in metrics.evaluations(workdir)
   ]
 
 

@@ -1,5 +1,7 @@
 """The soak itself: what it counts, what it does to a job, and a short one."""
 
+import json
+import pathlib
 import random
 import signal
 import subprocess
@@ -24,6 +26,15 @@ LINE = {"step": 50, "split": "eval", "loss": 0.25}
 )
 def test_a_line_missing_or_off_by_one_bit_differs(found, count):
   assert soak.differing(found, [LINE, LINE]) == count
+
+
+def test_totals_are_what_was_committed():
+  """Counted otherwise when that file was written."""
+  path = pathlib.Path(soak.__file__).parent / "results/soak.json"
+  committed = json.loads(path.read_text())
+  found = soak.totals(committed["jobs"])
+  assert found == {name: committed[name] for name in found}
+  assert found["kills"] == sum(found["by_signal"].values()) == 50
 
 
 def sleeper(code="time.sleep(60)"):

@@ -29,11 +29,6 @@ def quick_config(arg="", **changes):
   return config
 
 
-def evaluations(workdir):
-  rows = metrics.read(pathlib.Path(workdir) / "metrics.jsonl")
-  return [row for row in rows if row["split"] == "eval"]
-
-
 def command(workdir, arg=QUICK, *flags):
   return [
     sys.executable,
@@ -119,7 +114,10 @@ def test_several_steps_a_dispatch_give_the_same_evaluations(tmp_path):
   for size in (1, 5):
     config = quick_config(steps_per_dispatch=size)
     train.train_and_evaluate(config, tmp_path / str(size))
-  one, five = evaluations(tmp_path / "1"), evaluations(tmp_path / "5")
+  one, five = (
+    metrics.evaluations(tmp_path / "1"),
+    metrics.evaluations(tmp_path / "5"),
+  )
   assert [row["step"] for row in one] == [row["step"] for row in five]
   for a, b in zip(one, five, strict=True):
     assert a["loss"] == pytest.approx(b["loss"], rel=1e-4)
@@ -178,11 +176,11 @@ def before_the_first_checkpoint(workdir):
 )
 def test_kill_and_resume_equals_no_kill(tmp_path, uninterrupted, moment):
   kill_when(moment, tmp_path)
-  assert evaluations(tmp_path)[-1]["step"] < 60
+  assert metrics.evaluations(tmp_path)[-1]["step"] < 60
   done = run(tmp_path)
   assert done.returncode == 0, done.stderr
-  assert evaluations(tmp_path) == evaluations(uninterrupted)
-  steps = [row["step"] for row in evaluations(tmp_path)]
+  assert metrics.evaluations(tmp_path) == metrics.evaluations(uninterrupted)
+  steps = [row["step"] for row in metrics.evaluations(tmp_path)]
   assert steps == list(range(5, 61, 5))
 
 
@@ -287,7 +285,7 @@ def test_a_sweep_runs_every_entry_with_every_seed_and_reports(tmp_path):
   sweep.run(config, tmp_path)
   for folder in ("mixup", "mixupe_a_quarter_clean"):
     for seed in (0, 1):
-      row = evaluations(tmp_path / folder / f"seed_{seed}")[-1]
+      row = metrics.evaluations(tmp_path / folder / f"seed_{seed}")[-1]
       assert row["step"] == 5
   table = (tmp_path / "table.md").read_text()
   assert "Mixup" in table and "MixupE, a quarter clean" in table

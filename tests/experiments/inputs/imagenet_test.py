@@ -8,38 +8,18 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from experiments.inputs import imagenet, prepare
+from experiments.inputs import imagenet
 
 NUM = 24
 
 
-@pytest.fixture(scope="module")
-def data_dir(tmp_path_factory):
-  """24 JPEGs, each of a class of its own: the label says which image it is."""
-  pytest.importorskip("tensorflow_datasets")
-  folder = tmp_path_factory.mktemp("jpegs")
-  for i in range(NUM):
-    values = np.random.default_rng(i).integers(0, 256, (6, 7, 3), np.uint8)
-    image = Image.fromarray(values).resize((44, 36), Image.Resampling.BICUBIC)
-    image.save(folder / f"class{i:02d}_image.jpg", quality=95)
-  out = tmp_path_factory.mktemp("data")
-  prepare.prepare(
-    str(folder),
-    str(out),
-    pattern="(?P<label>[^_]*)_.*",
-    eval_split="same",
-    shards=3,
-  )
-  return str(out)
-
-
 @pytest.fixture
-def config(data_dir):
+def config(prepared):
   # Groups of 5 records: several in an epoch, and smaller than a file (8).
   return ml_collections.ConfigDict(
     dict(
       seed=3,
-      data_dir=data_dir,
+      data_dir=str(prepared),
       batch_size=5,
       image_size=8,
       resize_size=10,

@@ -120,6 +120,11 @@ def test_read_keeps_the_order(files):
   assert read == [f"{n}{i}".encode() for n, i in listed(PIECES)]
 
 
+def test_no_pieces_hold_no_records():
+  pytest.importorskip("tensorflow")
+  assert list(records.read([]).as_numpy_iterator()) == []
+
+
 @pytest.mark.parametrize("position", [0, 7, 13])
 def test_read_shuffled_is_the_plan(files, position):
   order = on_disk(files), (1, 0, 0), 6

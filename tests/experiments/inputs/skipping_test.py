@@ -12,34 +12,14 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from experiments.inputs import imagenet, prepare, skipping
+from experiments.inputs import imagenet, skipping
 
 NUM = 24
 
 
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-  """24 JPEGs, each of a class of its own, in three files of eight."""
-  pytest.importorskip("tensorflow_datasets")
-  folder = tmp_path_factory.mktemp("jpegs")
-  for i in range(NUM):
-    values = np.random.default_rng(i).integers(0, 256, (6, 7, 3), np.uint8)
-    image = Image.fromarray(values).resize((44, 36), Image.Resampling.BICUBIC)
-    image.save(folder / f"class{i:02d}_image.jpg", quality=95)
-  out = tmp_path_factory.mktemp("data")
-  prepare.prepare(
-    str(folder),
-    str(out),
-    pattern="(?P<label>[^_]*)_.*",
-    eval_split="same",
-    shards=3,
-  )
-  return out
-
-
 @pytest.fixture
-def data_dir(whole, tmp_path):
-  shutil.copytree(whole, tmp_path / "data")
+def data_dir(prepared, tmp_path):
+  shutil.copytree(prepared, tmp_path / "data")
   return tmp_path / "data"
 
 
@@ -146,10 +126,10 @@ def test_a_bad_record_is_skipped_in_training(data_dir, said, change):
   assert "2 of " in said()[-1]
 
 
-def test_the_others_are_as_if_nothing_had_been_wrong(whole, data_dir):
+def test_the_others_are_as_if_nothing_had_been_wrong(prepared, data_dir):
   lost = spoil(data_dir, not_a_jpeg)
   for good, bad in zip(
-    take(describe(whole), 8), take(describe(data_dir), 8), strict=True
+    take(describe(prepared), 8), take(describe(data_dir), 8), strict=True
   ):
     same = good["label"] != lost
     np.testing.assert_array_equal(good["label"][same], bad["label"][same])
