@@ -17,7 +17,7 @@ from experiments.report.runs import Group
 
 # Okabe and Ito's colours, less the yellow that white paper swallows.
 _COLORS = "000000 E69F00 56B4E9 009E73 0072B2 D55E00 CC79A7"
-_STYLE: dict[Any, Any] = {
+STYLE: dict[Any, Any] = {
   "axes.grid": True,
   "axes.prop_cycle": cycler(linestyle=["-", "--", ":"])
   * cycler(color=[f"#{rgb}" for rgb in _COLORS.split()]),
@@ -32,7 +32,7 @@ _STYLE: dict[Any, Any] = {
 
 def draw(groups: Sequence[Group], weights: str, out: pathlib.Path) -> None:
   """Writes curves.png and results.png."""
-  with matplotlib.rc_context(_STYLE):
+  with matplotlib.rc_context(STYLE):
     _curves(groups, weights).savefig(out / "curves.png")
     _results(groups, weights).savefig(out / "results.png")
 

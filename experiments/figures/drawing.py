@@ -1,0 +1,87 @@
+"""What every figure shares: its flags, its files, its looks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import sys
+import textwrap
+from typing import Any
+
+from absl import app, flags, logging
+import jax
+import matplotlib
+from matplotlib.figure import Figure
+
+from experiments import provenance, storage
+from experiments.report import figures
+
+_OUT = flags.DEFINE_string(
+  "out", None, "Folder for the picture and its numbers.", required=True
+)
+_SMOKE = flags.DEFINE_bool(
+  "smoke", False, "Seconds instead of minutes: shows only that it runs."
+)
+
+Result = dict[str, Any]
+
+
+def run(
+  name: str,
+  compute: Callable[..., Result],
+  draw: Callable[[Result], Figure],
+) -> None:
+  """Computes and draws one figure as a program: flags, files, errors.
+
+  Args:
+    name: of the module, and of the files written.
+    compute: called as compute(smoke=...); returns what goes into NAME.json:
+      numbers, "seen" (a bool: whether the paper's statement is seen in them)
+      and "caption" (a sentence or two that says so, with the figures).
+    draw: maps compute's result to the picture.
+  """
+
+  def main(argv: list[str]) -> None:
+    if len(argv) > 1:
+      raise app.UsageError(f"Unexpected arguments: {argv[1:]}.")
+    logging.set_verbosity(logging.INFO)
+    result = compute(smoke=_SMOKE.value)
+    folder = storage.path(_OUT.value)
+    folder.mkdir(parents=True, exist_ok=True)
+    made_with = provenance.describe(f"experiments.figures.{name}")
+    storage.write_json(
+      folder / f"{name}.json", {"made_with": made_with} | result
+    )
+    save(draw(result), result["caption"], folder / f"{name}.png")
+    print(textwrap.fill(result["caption"], 80))
+
+  # Theory is checked in double precision: sums over all pairs, small gaps.
+  jax.config.update("jax_enable_x64", True)
+  try:
+    app.run(main)
+  except (ValueError, TypeError, OSError) as error:
+    if "--debug" in sys.argv:
+      raise
+    sys.exit(f"{type(error).__name__}: {error}")
+
+
+def new(columns: int = 1, height: float = 3.4) -> tuple[Figure, Any]:
+  """Returns an empty figure and its row of panels."""
+  figure = Figure(
+    figsize=(max(4.5, 4.0 * columns), height), layout="constrained"
+  )
+  return figure, figure.subplots(1, columns, squeeze=False)[0]
+
+
+def save(figure: Figure, caption: str, target: Any) -> None:
+  """Writes the picture, its caption below it."""
+  width = int(15 * figure.get_size_inches()[0])
+  figure.supxlabel(
+    textwrap.fill(caption, width), fontsize=8, x=0.01, ha="left", color="0.3"
+  )
+  with target.open("wb") as file:
+    figure.savefig(file, format="png", dpi=figures.STYLE["savefig.dpi"])
+
+
+def style() -> Any:
+  """The report's looks, as a context to draw in."""
+  return matplotlib.rc_context(figures.STYLE)
