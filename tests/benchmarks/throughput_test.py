@@ -177,13 +177,13 @@ def test_rows_are_written_one_by_one_and_not_measured_again(
 ):
   out = tmp_path / "result.json"
   written = []
-  write = throughput._write
+  write = throughput.storage.write_json
 
-  def watched(result, path):
-    write(result, path)
+  def watched(path, result):
+    write(path, result)
     written.append(len(json.loads(path.read_text())["rows"]))
 
-  monkeypatch.setattr(throughput, "_write", watched)
+  monkeypatch.setattr(throughput.storage, "write_json", watched)
   run("--methods=mixup,erm", f"--out={out}")
   assert written == [1, 2]
   again = run("--methods=mixup,erm,mixupe_split", f"--out={out}")
