@@ -23,7 +23,6 @@ from typing import NamedTuple
 import chex
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxmix import policies
 from jaxmix.theory import likelihood
@@ -326,7 +325,7 @@ def _covariance_factor(x: chex.Array) -> chex.Array:
   centred = (x - jnp.mean(x, axis=0, keepdims=True)).reshape(n, -1)
   if n > centred.shape[1]:
     centred = jnp.linalg.qr(centred, mode="r")
-  return (centred / np.sqrt(n)).astype(x.dtype).reshape(-1, *shape)
+  return (centred / n**0.5).reshape(-1, *shape)
 
 
 def _mean_over_pairs(value, n: int, at_once: int) -> chex.Array:

@@ -34,6 +34,8 @@ _CALLS = frozenset(
     "remat2",
   ]
 )
+# jet's rule for it fails where one of the two is a scalar (jax.nn.relu6).
+_BROKEN = frozenset(["min"])
 _BODIES = ("call_jaxpr", "fun_jaxpr", "jaxpr")
 
 
@@ -61,12 +63,16 @@ def derivatives(
     raise ValueError(f"order must be at least 0, got {order}.")
   if order > 2:
     traced = jax.make_jaxpr(fn)(x)
-    if all(primitive in jet.jet_rules for primitive in _primitives(traced)):
+    if all(_known(primitive) for primitive in _primitives(traced)):
       inlined = lambda x: _evaluate(traced, x)[0]
       still = [jnp.zeros_like(x)] * (order - 1)
       value, rest = jet.jet(inlined, (x,), ([direction, *still],))
       return [value, *rest]
   return _nested(fn, x, direction, order)
+
+
+def _known(primitive: core.Primitive) -> bool:
+  return primitive in jet.jet_rules and primitive.name not in _BROKEN
 
 
 def _nested(fn, x, direction, order):
