@@ -43,7 +43,12 @@ def compute(*, smoke: bool = False) -> dict[str, Any]:
   below = all(r["complexity_gap"] <= r["bound"] for r in rows)
   above_norm = sum(r["complexity_gap"] > r["norm_bound"] for r in rows)
   ratio = {d: _ratio(rows, d) for d in _DIMENSIONS}
-  seen = below and all(-0.6 < slope < -0.4 for slope in slopes)
+  gaps = np.reshape(
+    [r["complexity_gap"] for r in rows], (len(_DIMENSIONS), len(_VARIANCES), -1)
+  )
+  rises = np.all(np.diff(gaps, axis=1) > 0)
+  falls = all(-0.6 < slope < -0.4 for slope in slopes)
+  seen = bool(below and rises and falls)
   caption = (
     f"Theorem 2 is {'seen' if seen else 'not seen'}: what mixup takes off the "
     f"Rademacher complexity of linear classifiers falls like n to the "

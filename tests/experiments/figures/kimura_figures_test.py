@@ -43,11 +43,19 @@ def test_linear_gaps_are_the_known_ones(first):
   assert first["above_norm_bound"] >= 12
 
 
-def test_one_wrong_row_is_noticed(first, monkeypatch):
+@pytest.mark.parametrize(
+  "change",
+  [
+    lambda row: row["complexity_gap"] * 1.5,  # above the bound
+    lambda row: row["complexity_gap"] / row["bound"] / 10,  # flat
+  ],
+)
+def test_a_wrong_gap_is_noticed(change, monkeypatch):
   sides = kimura_figure1._sides
 
   def wrong(*arguments):
-    return sides(*arguments) | {"complexity_gap": 1.0}
+    row = sides(*arguments)
+    return row | {"complexity_gap": change(row)}
 
   monkeypatch.setattr(kimura_figure1, "_sides", wrong)
   result = kimura_figure1.compute(smoke=True)
