@@ -71,8 +71,8 @@ def rademacher_mixup_class(
     return jnp.where(inside, middle, low), jnp.where(inside, high, middle)
 
   top = jnp.asarray(max_radius, x.dtype)
-  low, _ = jax.lax.fori_loop(0, _BISECTIONS, halve, (jnp.zeros_like(top), top))
-  radius = jnp.where(curvature(top) * top**2 <= gamma, top, low)
+  bounds = jnp.zeros_like(top), top
+  radius, _ = jax.lax.fori_loop(0, _BISECTIONS, halve, bounds)
   return rademacher.rademacher_ellipsoid(
     key, x, covariance, radius=radius, num_draws=num_draws
   )

@@ -124,9 +124,9 @@ def kimura_network_gap(
   (1 - lam) |eps_i|. So it is for the paper's smaller gap.
 
   The paper has eps_i = x_i - mu with the population's mean, for n sufficiently
-  large. That fails at any n: for x = 0 or 3, equally likely, mu = 3/2, and
-  whenever fewer than half of a sample are 3 its gap exceeds the bound. What
-  holds is the bound plus c (1 - lam) |xbar - mu|.
+  large. That fails at any n >= 3: for x = 0 or 3, equally likely, mu = 3/2,
+  and its gap exceeds the bound where some, but fewer than half, of a sample are
+  3. What holds is the bound plus c (1 - lam) |xbar - mu|.
 
   A difference of two upper bounds, this says nothing about the difference of
   the complexities.

@@ -1,5 +1,7 @@
 """Theorems 3.4 and 3.5 of Zhang et al., 2021: complexities below bounds."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -34,12 +36,15 @@ def gaussian(rank, p, n, samples=SAMPLES):
   return [jnp.asarray(a, jnp.float32) for a in (factor @ factor.T, x)]
 
 
-def expected(key, x, covariance, **options):
+@functools.partial(
+  jax.jit, static_argnames=("curvature", "max_radius", "num_draws")
+)
+def expected(key, x, covariance, *, gamma, **options):
   """Mean complexity over samples, and its standard error."""
   run = lambda key, x: complexity.rademacher_mixup_class(
-    key, x, covariance, **options
+    key, x, covariance, gamma=gamma, **options
   )
-  values = jax.jit(jax.vmap(run))(jax.random.split(key, len(x)), x).value
+  values = jax.vmap(run)(jax.random.split(key, len(x)), x).value
   return values.mean(), values.std() / len(x) ** 0.5
 
 
