@@ -6,6 +6,7 @@ from jaxmix import losses as losses
 from jaxmix import models as models
 from jaxmix import pairing as pairing
 from jaxmix import policies as policies
+from jaxmix import theory as theory
 from jaxmix.attacks import fgsm as fgsm
 from jaxmix.attacks import pgd as pgd
 from jaxmix.boxes import CutMixPlan as CutMixPlan

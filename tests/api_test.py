@@ -9,10 +9,10 @@ import sys
 import pytest
 
 import jaxmix
-from jaxmix import attacks, beta, losses, pairing, policies
+from jaxmix import attacks, beta, losses, pairing, policies, theory
 
 ROOT = pathlib.Path(jaxmix.__file__).parent.parent
-MODULES = (jaxmix, attacks, beta, losses, pairing, policies)
+MODULES = (jaxmix, attacks, beta, losses, pairing, policies, theory)
 
 
 def public_functions():
@@ -50,6 +50,7 @@ POSITIONAL = {
   "jaxmix.pairing.flip": {"mask"},
   "jaxmix.beta.sample_logit": {"shape"},
   "jaxmix.beta.nodes": {"num_nodes"},
+  "jaxmix.theory.robustness.mixup_radius": {"y"},
 }
 # One-paragraph functions, whose text is their whole contract.
 BRIEF = {

@@ -1,5 +1,12 @@
 """The theory of mixup as functions: expansions, robustness, complexity."""
 
+from jaxmix.theory.complexity import gaussian_curvature as gaussian_curvature
+from jaxmix.theory.complexity import rademacher_bound as rademacher_bound
+from jaxmix.theory.complexity import (
+  rademacher_mixup_class as rademacher_mixup_class,
+)
+from jaxmix.theory.complexity import retentiveness as retentiveness
+from jaxmix.theory.complexity import two_layer_bound as two_layer_bound
 from jaxmix.theory.directions import cosines as cosines
 from jaxmix.theory.directions import (
   direction_coefficients as direction_coefficients,
@@ -11,8 +18,21 @@ from jaxmix.theory.expansion import quadratic_mixup_loss as quadratic_mixup_loss
 from jaxmix.theory.expansion import regularizers as regularizers
 from jaxmix.theory.expansion import standard_loss as standard_loss
 from jaxmix.theory.expansion import taylor_mixup_loss as taylor_mixup_loss
+from jaxmix.theory.glm import glm_regularizer as glm_regularizer
+from jaxmix.theory.glm import two_layer_regularizer as two_layer_regularizer
+from jaxmix.theory.kimura import Hessians as Hessians
+from jaxmix.theory.kimura import LinearGap as LinearGap
+from jaxmix.theory.kimura import NetworkGap as NetworkGap
+from jaxmix.theory.kimura import bregman_scaling as bregman_scaling
+from jaxmix.theory.kimura import kimura_linear_gap as kimura_linear_gap
+from jaxmix.theory.kimura import kimura_network_gap as kimura_network_gap
 from jaxmix.theory.moments import beta_moment as beta_moment
 from jaxmix.theory.moments import shift_moments as shift_moments
+from jaxmix.theory.rademacher import Estimate as Estimate
+from jaxmix.theory.rademacher import (
+  rademacher_ellipsoid as rademacher_ellipsoid,
+)
+from jaxmix.theory.rademacher import rademacher_linear as rademacher_linear
 from jaxmix.theory.robustness import MixupRadius as MixupRadius
 from jaxmix.theory.robustness import RobustnessBound as RobustnessBound
 from jaxmix.theory.robustness import constant_radius as constant_radius

@@ -1,0 +1,227 @@
+"""Rademacher complexity of the classes that mixup's regulariser defines.
+
+Zhang et al., 2021, https://arxiv.org/abs/2010.04819, Theorem 3.4 (generalised
+linear models) and Theorem 3.5 with A.1 (two layers).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from jaxmix import checks
+from jaxmix.theory import rademacher
+
+Curvature = Callable[[chex.Array], chex.Array]
+_BISECTIONS = 60
+_GAUSS_LIMIT = 12.0
+
+
+def rademacher_mixup_class(
+  key: chex.PRNGKey,
+  x: chex.Array,
+  covariance: chex.Array,
+  *,
+  gamma: chex.Numeric,
+  curvature: Curvature,
+  max_radius: float = 100.0,
+  num_draws: int = 1000,
+) -> rademacher.Estimate:
+  """Empirical Rademacher complexity of W_gamma, the class mixup controls.
+
+  W_gamma = {x -> theta . x : E[A''(theta . x)] theta^T Sigma theta <= gamma},
+  for a population in which E[A''(theta . x)] depends on theta only through
+  v = sqrt(theta^T Sigma theta), as it does for Gaussian x. Then W_gamma is a
+  ball in the norm of Sigma, whose radius v_gamma is the largest v with
+  curvature(v) v^2 <= gamma, and the supremum over it is
+  v_gamma |Sigma^{+/2} (1/n) sum_i xi_i x_i|.
+
+  Args:
+    key: PRNG key of the signs.
+    x: [n, p] floats, the sample. A part outside the range of Sigma, which a
+      sample of the population never has, is dropped.
+    covariance: [p, p] Sigma = E[x x^T], possibly of low rank.
+    gamma: level of the class, >= 0; may be traced.
+    curvature: v -> E[A''(theta . x)], elementwise: `gaussian_curvature`, or
+      `jnp.ones_like` for linear regression. curvature(v) v^2 must increase; for
+      Gaussian x and A'' >= 0 it always does, being v times the integral of
+      A''(u) phi(u / v).
+    max_radius: bound on v, for the bounded Theta of the paper.
+    num_draws: number of sign vectors, >= 2.
+
+  Returns:
+    The `rademacher.Estimate`, in the dtype of x.
+
+  Raises:
+    TypeError: if x is not floating point.
+    ValueError: if shapes disagree or a number is out of range.
+  """
+  checks.floating("x", x)
+  checks.scalar("gamma", gamma, low=0.0)
+  checks.scalar("max_radius", max_radius, low=0.0, open_low=True)
+  gamma = jnp.asarray(gamma, x.dtype)
+
+  def halve(_, bounds):
+    low, high = bounds
+    middle = 0.5 * (low + high)
+    inside = curvature(middle) * middle**2 <= gamma
+    return jnp.where(inside, middle, low), jnp.where(inside, high, middle)
+
+  top = jnp.asarray(max_radius, x.dtype)
+  bounds = jnp.zeros_like(top), top
+  radius, _ = jax.lax.fori_loop(0, _BISECTIONS, halve, bounds)
+  return rademacher.rademacher_ellipsoid(
+    key, x, covariance, radius=radius, num_draws=num_draws
+  )
+
+
+def gaussian_curvature(
+  second_derivative: Curvature, *, num_nodes: int = 2048
+) -> Curvature:
+  """E[A''(v Z)] as a function of v, Z standard normal.
+
+  By the trapezoidal rule over |z| <= 12, which converges geometrically here
+  and, unlike Gauss-Hermite, keeps nodes where A'' is as v grows: the logistic
+  A'' is integrated to 1e-5 of its value up to v = 100.
+
+  Args:
+    second_derivative: A'', elementwise.
+    num_nodes: number of nodes, >= 2.
+
+  Returns:
+    A function of v, of any shape, that keeps shape and dtype.
+
+  Raises:
+    ValueError: if num_nodes < 2.
+  """
+  if num_nodes < 2:
+    raise ValueError(f"num_nodes must be at least 2, got {num_nodes}.")
+
+  def curvature(v: chex.Array) -> chex.Array:
+    v = jnp.asarray(v)
+    if not jnp.issubdtype(v.dtype, jnp.floating):
+      v = v.astype(float)
+    z = jnp.linspace(-_GAUSS_LIMIT, _GAUSS_LIMIT, num_nodes, dtype=v.dtype)
+    density = jnp.exp(-0.5 * z * z)
+    z = z.reshape((1,) * v.ndim + (-1,))
+    return second_derivative(v[..., None] * z) @ (density / jnp.sum(density))
+
+  return curvature
+
+
+def retentiveness(
+  curvature: Curvature, max_radius: float, *, num_points: int = 1000
+) -> chex.Array:
+  """The largest rho for which the population is rho-retentive.
+
+  rho = min over v <= max_radius of curvature(v)^2 / min(1, v^2), capped at 1/2
+  (Section 3.3). It needs a bounded Theta: the logistic curvature falls like
+  1 / v, so that over all of R^p rho is 0 and Theorem 3.4 says nothing.
+
+  Args:
+    curvature: v -> E[A''(theta . x)], elementwise.
+    max_radius: bound on v = sqrt(theta^T Sigma theta), > 0.
+    num_points: of the grid searched, which holds v = max_radius (where the
+      minimum is if the curvature falls) and v = 1, the corner.
+
+  Returns:
+    rho in [0, 1/2], a scalar in the default float dtype.
+
+  Raises:
+    ValueError: if max_radius is a number <= 0 or num_points < 1.
+  """
+  checks.scalar("max_radius", max_radius, low=0.0, open_low=True)
+  if num_points < 1:
+    raise ValueError(f"num_points must be at least 1, got {num_points}.")
+  top = jnp.asarray(max_radius, float)
+  grid = top * jnp.arange(1, num_points + 1, dtype=top.dtype) / num_points
+  grid = jnp.append(grid, jnp.minimum(top, 1.0))
+  ratio = curvature(grid) ** 2 / jnp.minimum(1.0, grid**2)
+  return jnp.minimum(jnp.min(ratio), 0.5)
+
+
+def rademacher_bound(
+  gamma: chex.Numeric,
+  rho: chex.Numeric,
+  rank: chex.Numeric,
+  n: chex.Numeric,
+  *,
+  sharp: bool = False,
+) -> chex.Array:
+  """Theorem 3.4: a bound on the Rademacher complexity of W_gamma.
+
+    max{(gamma / rho)^(1/4), (gamma / rho)^(1/2)} sqrt(rank / n)
+
+  It bounds the expectation over samples; the theorem says "empirical", but one
+  sample with large sum_i |Sigma^{+/2} x_i|^2 can exceed it. (The last line of
+  the proof also drops the square root of the rank.) The proof's first step is
+  loose: retentiveness gives v^2 <= max{t^(2/3), t} with t = gamma /
+  sqrt(rho), hence the sharp form max{t^(1/3), t^(1/2)} sqrt(rank / n).
+
+  Args:
+    gamma: level of the class, >= 0.
+    rho: retentiveness, in (0, 1/2].
+    rank: of Sigma = E[x x^T], >= 0.
+    n: sample size, > 0.
+    sharp: whether to return the sharp form, never the larger one.
+
+  Returns:
+    The bound, a scalar in the default float dtype.
+
+  Raises:
+    ValueError: if a number is out of range.
+  """
+  checks.scalar("gamma", gamma, low=0.0)
+  checks.scalar("rho", rho, low=0.0, high=0.5, open_low=True)
+  checks.scalar("rank", rank, low=0.0)
+  checks.scalar("n", n, low=0.0, open_low=True)
+  gamma, rho, rank, n = (jnp.asarray(a, float) for a in (gamma, rho, rank, n))
+  level, power = (
+    (gamma / jnp.sqrt(rho), 1 / 3) if sharp else (gamma / rho, 0.25)
+  )
+  return jnp.maximum(level**power, jnp.sqrt(level)) * jnp.sqrt(rank / n)
+
+
+def two_layer_bound(
+  gamma: chex.Numeric, covariance: chex.Array, mean: chex.Array, n: int
+) -> chex.Array:
+  """Theorem A.1 (and 3.5): a bound on the complexity of W^NN_gamma.
+
+    2 sqrt(gamma (rank(Sigma) + |Sigma^{+/2} mu|^2) / n)
+
+  The class is {theta . hidden : theta^T Sigma theta <= gamma}, Sigma the
+  centred covariance of the hidden features: `rademacher_ellipsoid` with radius
+  sqrt(gamma). The bias theta_0, which the constraint leaves free, would make
+  its complexity infinite: the proof leaves it out of the supremum, as we do.
+
+  It bounds the expectation over samples, whose second moment under
+  Sigma^{+/2} is the bracket; Jensen's inequality on the whole gives it without
+  the factor 2. The last line of the proof drops |Sigma^{+/2} mu|^2, without
+  which it is false. The mean must lie in the range of Sigma: a hidden feature
+  that is a nonzero constant has no variance, its coefficient is unconstrained,
+  and the complexity is infinite while the printed bound is not.
+
+  Args:
+    gamma: level of the class, >= 0; may be traced.
+    covariance: [p, p] population covariance of the hidden features, floats.
+    mean: [p] population mean mu of the hidden features.
+    n: sample size, >= 1.
+
+  Returns:
+    The bound, a scalar in the covariance's dtype.
+
+  Raises:
+    TypeError: if covariance is not floating point.
+    ValueError: if shapes disagree or a number is out of range.
+  """
+  checks.scalar("gamma", gamma, low=0.0)
+  checks.scalar("n", n, low=1.0)
+  if jnp.ndim(mean) != 1:
+    raise ValueError(f"mean must be [p], got shape {jnp.shape(mean)}.")
+  root, rank = rademacher.inverse_root(covariance, jnp.shape(mean)[0])
+  shift = jnp.sum((mean @ root) ** 2)
+  gamma = jnp.asarray(gamma, covariance.dtype)
+  return 2.0 * jnp.sqrt(gamma * (rank + shift) / n)

@@ -1,0 +1,223 @@
+"""Does mixup lower Rademacher complexity? Kimura's theorems, checked.
+
+Kimura, "Why Mixup Improves the Model Performance", 2021,
+https://arxiv.org/abs/2006.06231. The paper replaces a mixed example by its
+mean over partners, x~_i = lam x_i + (1 - lam) xbar, lam a constant, and so do
+these functions. Theorems 2 and 3 compare upper bounds of two complexities.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from jaxmix import checks
+
+
+class LinearGap(NamedTuple):
+  """Theorem 2's two sides.
+
+  gap: difference of the upper bounds of the two complexities.
+  bound: what the theorem bounds it by.
+  """
+
+  gap: chex.Array
+  bound: chex.Array
+
+
+class NetworkGap(NamedTuple):
+  """Theorem 3's sides.
+
+  gap: difference of the upper bounds, max|x~_i| taken as it is.
+  printed_gap: the paper's, with lam |x_i| + (1 - lam) |xbar| for |x~_i|.
+  bound: what the theorem bounds them by.
+  """
+
+  gap: chex.Array
+  printed_gap: chex.Array
+  bound: chex.Array
+
+
+class Hessians(NamedTuple):
+  """Theorem 4's sides, [d, d] each.
+
+  mixed: Hessian of psi_lam at theta, by automatic differentiation.
+  printed: lam^2 times the Hessian of psi at theta, eq. (26).
+  corrected: lam^2 times the Hessian of psi at lam theta.
+  """
+
+  mixed: chex.Array
+  printed: chex.Array
+  corrected: chex.Array
+
+
+def kimura_linear_gap(
+  x: chex.Array, lam: chex.Numeric, *, radius: chex.Numeric = 1.0
+) -> LinearGap:
+  """Theorem 2: how much mixup lowers the complexity of linear classifiers.
+
+  Over {w . x : |w| <= radius} the complexity is at most U = (radius / n)
+  sqrt(sum_i |x_i|^2), eq. (18), and U* is the same of x~. With m = |xbar| and
+  the total variance s^2 = (1/n) sum_i |x_i - xbar|^2,
+
+    U = radius / sqrt(n) sqrt(s^2 + m^2),
+    U* = radius / sqrt(n) sqrt(lam^2 s^2 + m^2),
+    U - U* <= radius (1 - lam) s / sqrt(n),
+
+  with equality for centred data, since U - U* falls in m. The last line bounds
+  R - R*, the difference of the complexities themselves, too: they are means of
+  norms that differ by at most (radius / n) (1 - lam) |sum_i xi_i (x_i - xbar)|.
+  And R - R* >= 0, as averaging over permutations of x shows.
+
+  Departures from the paper: eq. (19) replaces |a + b|^2 by |a|^2 + |b|^2, which
+  loses 2 lam (1 - lam) n m^2 and makes its U* no upper bound and its eq. (20)
+  false where x_i = xbar != 0. The s^2 that it calls the sample variance of
+  the norm |x| is the total variance: on a sphere the former is zero, the gap
+  is not.
+
+  Args:
+    x: [n, d] floats.
+    lam: weight of the example itself, in [0, 1]; may be traced.
+    radius: bound on |w|, >= 0; may be traced.
+
+  Returns:
+    The `LinearGap`, in the dtype of x.
+
+  Raises:
+    TypeError: if x is not floating point.
+    ValueError: if x is not [n, d] or a number is out of range.
+  """
+  lam = _check(x, lam)
+  checks.scalar("radius", radius, low=0.0)
+  scale = jnp.asarray(radius, x.dtype) / x.shape[0] ** 0.5
+  mean = jnp.mean(x, axis=0, keepdims=True)
+  shift = jnp.sum(mean**2)
+  variance = jnp.sum((x - mean) ** 2) / x.shape[0]
+  # (a - b) / (sqrt a + sqrt b), which does not cancel where the mean is large.
+  whole = jnp.sqrt(variance + shift)
+  mixed = jnp.sqrt(lam**2 * variance + shift)
+  total = whole + mixed
+  gap = (1.0 - lam**2) * variance / jnp.where(total > 0.0, total, 1.0)
+  return LinearGap(scale * gap, scale * (1.0 - lam) * jnp.sqrt(variance))
+
+
+def kimura_network_gap(
+  x: chex.Array,
+  lam: chex.Numeric,
+  *,
+  norm_bound: chex.Numeric = 1.0,
+  num_layers: int,
+  mean: chex.Array | None = None,
+) -> NetworkGap:
+  """Theorem 3: outliers, and mixup's effect on the complexity of networks.
+
+  Over ReLU networks of L layers with a product of Frobenius norms <=
+  norm_bound, the complexity is at most c max_i |x_i|, c = 2^(L + 1/2)
+  norm_bound / sqrt(n), eq. (23). With eps_i = x_i - xbar,
+
+    c (max|x_i| - max|x~_i|) <= c (1 - lam) max|eps_i|
+
+  at every n, the two norms of one example differing by at most
+  (1 - lam) |eps_i|. So it is for the paper's smaller gap.
+
+  The paper has eps_i = x_i - mu with the population's mean, for n sufficiently
+  large. That fails at any n >= 3: for x = 0 or 3, equally likely, mu = 3/2,
+  and its gap exceeds the bound where some, but fewer than half, of a sample are
+  3. What holds is the bound plus c (1 - lam) |xbar - mu|.
+
+  A difference of two upper bounds, this says nothing about the difference of
+  the complexities.
+
+  Args:
+    x: [n, d] floats.
+    lam: weight of the example itself, in [0, 1]; may be traced.
+    norm_bound: bound W_L on the product of the layers' norms, >= 0.
+    num_layers: L, >= 1.
+    mean: [d] centre of the noise eps; None means the sample's mean.
+
+  Returns:
+    The `NetworkGap`, in the dtype of x.
+
+  Raises:
+    TypeError: if x is not floating point.
+    ValueError: if shapes disagree or a number is out of range.
+  """
+  lam = _check(x, lam)
+  checks.scalar("norm_bound", norm_bound, low=0.0)
+  if num_layers < 1:
+    raise ValueError(f"num_layers must be at least 1, got {num_layers}.")
+  if mean is not None and jnp.shape(mean) != x.shape[1:]:
+    raise ValueError(
+      f"mean must be [d] = {x.shape[1:]}, got shape {jnp.shape(mean)}."
+    )
+  scale = 2.0 ** (num_layers + 0.5) / x.shape[0] ** 0.5
+  scale = scale * jnp.asarray(norm_bound, x.dtype)
+  average = jnp.mean(x, axis=0, keepdims=True)
+  center = average if mean is None else mean.astype(x.dtype)[None]
+  largest = _largest_norm(x)
+  gap = largest - _largest_norm(lam * x + (1.0 - lam) * average)
+  printed = (1.0 - lam) * (largest - jnp.linalg.norm(average))
+  bound = (1.0 - lam) * _largest_norm(x - center)
+  return NetworkGap(scale * gap, scale * printed, scale * bound)
+
+
+def bregman_scaling(
+  x: chex.Array, theta: chex.Array, lam: chex.Numeric
+) -> Hessians:
+  """Theorem 4: mixup's effect on the Hessian of a log-partition function.
+
+  For the exponential family over the sample, psi(theta) = log (1/n) sum_i
+  exp(theta . x_i), and psi_lam the same of x~,
+
+    psi_lam(theta) = (1 - lam) theta . xbar + psi(lam theta),
+    Hess psi_lam(theta) = lam^2 Hess psi(lam theta).
+
+  Eq. (26) prints lam^2 Hess psi(theta), which agrees at theta = 0, where the
+  Hessian is the covariance, and for Gaussians, whose Hessian is constant.
+  Elsewhere mixup may raise the Hessian: for x = -1 or 1 and lam = 1/2 it does
+  wherever |theta| > 1.67. With a random partner in place of xbar the factor at
+  theta = 0 is lam^2 + (1 - lam)^2.
+
+  Args:
+    x: [n, d] floats.
+    theta: [d] natural parameter.
+    lam: weight of the example itself, in [0, 1]; may be traced.
+
+  Returns:
+    The `Hessians`, in the dtype of x.
+
+  Raises:
+    TypeError: if x is not floating point.
+    ValueError: if shapes disagree or lam is a number out of range.
+  """
+  lam = _check(x, lam)
+  if jnp.shape(theta) != x.shape[1:]:
+    raise ValueError(
+      f"theta must be [d] = {x.shape[1:]}, got shape {jnp.shape(theta)}."
+    )
+  mixed = lam * x + (1.0 - lam) * jnp.mean(x, axis=0, keepdims=True)
+  return Hessians(
+    mixed=_hessian(mixed, theta),
+    printed=lam**2 * _hessian(x, theta),
+    corrected=lam**2 * _hessian(x, lam * theta),
+  )
+
+
+def _check(x, lam):
+  checks.floating("x", x)
+  if jnp.ndim(x) != 2:
+    raise ValueError(f"x must be [n, d], got shape {jnp.shape(x)}.")
+  checks.scalar("lam", lam, low=0.0, high=1.0)
+  return jnp.asarray(lam, x.dtype)
+
+
+def _largest_norm(x):
+  return jnp.max(jnp.linalg.norm(x, axis=1))
+
+
+def _hessian(x, theta):
+  # Without log n, which is constant.
+  return jax.hessian(lambda t: jax.nn.logsumexp(x @ t))(theta)
