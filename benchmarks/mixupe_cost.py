@@ -11,7 +11,7 @@ the step 1 + rho times Mixup's. The exact penalty carries a tangent through its
 pass, forward and back, which doubles that pass; no prediction is given for it.
 
 The model may be any of `jaxmix.models.names()`: vit_b16_tiny and mlp are
-without batch norm. Most of the run is the compilation of nine programs.
+without batch norm. Most of the run is the compilation of eleven programs.
 """
 
 from __future__ import annotations
@@ -43,6 +43,16 @@ VARIANTS: Mapping[str, tuple[dict[str, Any], float | None]] = {
   "MixupE, at mixed points": (_MIXUPE | {"penalty_at": "mixed"}, 1.0),
   "MixupE, exact": (
     _MIXUPE | {"penalty": "exact", "clean_pass": "separate"},
+    None,
+  ),
+  "MixupE, Taylor 2": (
+    _MIXUPE
+    | {"penalty": "taylor", "penalty_order": 2, "clean_pass": "separate"},
+    None,
+  ),
+  "MixupE, Taylor 3": (
+    _MIXUPE
+    | {"penalty": "taylor", "penalty_order": 3, "clean_pass": "separate"},
     None,
   ),
 }

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 import optax
 
-from experiments import optimizers
+from experiments import monitor, optimizers
 from experiments.configs import common
 from experiments.inputs.dataset import Dataset
 from experiments.state import TrainState, polyak_update
@@ -36,11 +36,14 @@ class Steps(NamedTuple):
     init: key -> TrainState.
     train: (state, batch, key) -> (state, metrics), per replica.
     evaluate: (state, batch) -> sums over the batch and over replicas.
+    monitor: (state, evaluation batch) -> values, see `experiments.monitor`; or
+      None.
   """
 
   init: Callable[[jax.Array], TrainState]
   train: Callable[[TrainState, Batch, jax.Array], tuple[TrainState, Sums]]
   evaluate: Callable[[TrainState, Batch], Sums]
+  monitor: Callable[[TrainState, Batch], Sums] | None = None
 
 
 def create(config: ConfigDict, dataset: Dataset) -> Steps:
@@ -149,7 +152,10 @@ def create(config: ConfigDict, dataset: Dataset) -> Steps:
         sums[f"{prefix}fgsm_correct"] = _count(hit & mask)
     return jax.lax.psum(sums, AXIS)
 
-  return Steps(init, train, evaluate)
+  watch = None
+  if config.monitor:
+    watch = monitor.create(config, dataset, _mixing_law(config), AXIS)
+  return Steps(init, train, evaluate, watch)
 
 
 def draw_plan(
@@ -215,6 +221,8 @@ def batch_loss(
       loss_fn=cross_entropy,
       clean_fraction=config.clean_fraction,
       penalty=config.penalty,
+      order=config.penalty_order,
+      moments=_penalty_moments(config),
       penalty_at=config.penalty_at,
       clean_pass=config.clean_pass,
       form=config.penalty_form,
@@ -230,6 +238,22 @@ def batch_loss(
   return loss, jaxmix.MixupEAux(
     total, jnp.zeros_like(total), jnp.ones_like(total), logits, aux
   )
+
+
+def _penalty_moments(config: ConfigDict) -> jax.Array | None:
+  """E[(1 - lam)^j] of the method's law, where its penalty asks for them."""
+  if config.penalty != "taylor" or config.method == "cutmix":
+    return None  # CutMix has no law of lam: its boxes are clipped
+  policy = _mixing_law(config)
+  moments = jaxmix.theory.shift_moments(policy, config.penalty_order)
+  return jnp.asarray(moments, jnp.float32)
+
+
+def _mixing_law(config: ConfigDict) -> jaxmix.MixingPolicy:
+  """The method's policy; for ERM, as for its mean_shift, that of mixup."""
+  if config.method == "erm":
+    return jaxmix.policies.mixup(config.alpha, config.beta)
+  return make_policy(config)
 
 
 def summarize(sums: dict[str, Any]) -> dict[str, float]:

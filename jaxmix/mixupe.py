@@ -15,12 +15,13 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from jaxmix import checks, losses, penalties
+from jaxmix import checks, losses, penalties, taylor
 from jaxmix.losses import LossFn
 from jaxmix.penalties import directional_penalty as directional_penalty
 from jaxmix.penalties import (
   exact_directional_penalty as exact_directional_penalty,
 )
+from jaxmix.penalties import taylor_penalty as taylor_penalty
 
 
 class MixupEAux(NamedTuple):
@@ -84,6 +85,8 @@ def mixupe_loss(
   loss_fn: LossFn = losses.softmax_cross_entropy,
   clean_fraction: float = 1.0,
   penalty: str = "approximate",
+  order: int = 2,
+  moments: chex.Array | None = None,
   penalty_at: str = "clean",
   clean_pass: str = "joint",
   form: str = "absolute",
@@ -113,6 +116,11 @@ def mixupe_loss(
   With the exact penalty, joint and split push a zero tangent through the mixed
   part too; separate does not, and is cheaper.
 
+  The Taylor penalty (not in the paper, whose conclusion asks for it) takes the
+  first J = order directional terms of Theorem 1 instead of one, each kept from
+  cancelling as the first is: R = sum_j E[(1 - lam)^j] / j! mean_i |psi_i^(j)|,
+  psi_i(a) = l(f(x_i + a (xbar - x_i)), y_i). At order 1 it is the exact one.
+
   Args:
     apply_fn: maps inputs (and `parts` or `state`, see above) to logits, or to
       (logits, aux) with has_aux.
@@ -124,7 +132,11 @@ def mixupe_loss(
     loss_fn: target-linear, (logits, labels) -> [B].
     clean_fraction: rho in (0, 1]: the penalty is taken over the first ceil(rho
       B) examples, an unbiased estimate where batches are in random order.
-    penalty: "approximate" (eq. 2) or "exact" (eq. 1).
+    penalty: "approximate" (eq. 2), "exact" (eq. 1) or "taylor" (see above).
+    order: J >= 1, of penalty="taylor" only.
+    moments: E[(1 - lam)^j] for j = 0..order, `theory.shift_moments(policy,
+      order)`, of penalty="taylor" only; None takes the plan's mean_shift, and
+      for j > 1 the mean over the plan, an unbiased estimate.
     penalty_at: "clean", or "mixed": at the mixed points with the mixed labels,
       with no clean pass at all (not in the paper).
     clean_pass: "joint", "separate" or "split".
@@ -149,12 +161,21 @@ def mixupe_loss(
   Raises:
     TypeError: if inputs are not floating point or labels make no sense.
     ValueError: if an option is unknown, clean_fraction is outside (0, 1], batch
-      sizes differ, the plan has no mean_shift, loss_fn reduces, or axis_name is
-      not bound.
+      sizes differ, the plan has no mean_shift, loss_fn reduces, order < 1, or
+      axis_name is not bound.
   """
   size = checks.batch_size(x=x, labels=labels, plan=plan.lam)
   _check_options(
-    x, plan, clean_fraction, penalty, penalty_at, clean_pass, form, axis_name
+    x,
+    plan,
+    clean_fraction,
+    penalty,
+    order,
+    moments,
+    penalty_at,
+    clean_pass,
+    form,
+    axis_name,
   )
   eta = checks.scalar("eta", eta)
   # 0.07 * 100 is 7.000000000000001 in floating point.
@@ -169,16 +190,24 @@ def mixupe_loss(
     clean,
     "none" if penalty_at == "mixed" else clean_pass,
     has_aux,
-    input_mean if penalty == "exact" else None,
+    None if penalty == "approximate" else input_mean,
+    order if penalty == "taylor" else 1,
   )
   labels_there = targets_there if penalty_at == "mixed" else labels[:count]
-  dot = penalties.residual_dot(
-    out.logits_there, out.moved_there, labels_there, link
-  )
-  if form == "release":
-    terms = jnp.where(dot < threshold, -dot, 0.0)
+  if penalty == "approximate":
+    signed = [
+      penalties.residual_dot(
+        out.logits_there, out.logits_there, labels_there, link
+      )
+    ]
   else:
-    terms = jnp.abs(dot)
+    signed = penalties.loss_derivatives(
+      out.logits_there, out.moved_there, labels_there, link
+    )
+  if form == "release":
+    terms = [jnp.where(dot < threshold, -dot, 0.0) for dot in signed]
+  else:
+    terms = [jnp.abs(dot) for dot in signed]
 
   mask = plan.mask
   values = losses.mixed_loss(loss_fn, out.logits, targets)
@@ -188,8 +217,11 @@ def mixupe_loss(
     )
   loss = replica_mean(values.astype(jnp.float32), mask, axis_name)
   mask_there = None if mask is None else mask[:count]
-  shift = jnp.asarray(plan.mean_shift, jnp.float32)
-  term = shift * replica_mean(terms, mask_there, axis_name)
+  factors = _factors(plan, moments, len(terms), axis_name)
+  term = sum(
+    factor * replica_mean(values, mask_there, axis_name)
+    for factor, values in zip(factors, terms, strict=True)
+  )
 
   total_loss, total_term = jax.lax.stop_gradient((loss, term))
   if axis_name is not None:
@@ -201,12 +233,37 @@ def mixupe_loss(
   return enhanced, MixupEAux(total_loss, total_term, scale, out.logits, out.aux)
 
 
+def _factors(plan, moments, order, axis_name) -> list[chex.Array]:
+  """E[(1 - lam)^j] / j! for j = 1..order."""
+  factors = [jnp.asarray(plan.mean_shift, jnp.float32)]
+  for j in range(2, order + 1):
+    if moments is not None:
+      moment = jnp.asarray(moments[j]).astype(jnp.float32)
+    else:
+      kept = plan.weight * (1.0 - plan.lam) ** j
+      swapped = (1.0 - plan.weight) * plan.lam**j
+      moment = replica_mean(kept + swapped, plan.mask, axis_name)
+      if axis_name is not None:
+        moment = jax.lax.pmean(moment, axis_name)
+    factors.append(moment / math.factorial(j))
+  return factors
+
+
 def _check_options(
-  x, plan, clean_fraction, penalty, penalty_at, clean_pass, form, axis_name
+  x,
+  plan,
+  clean_fraction,
+  penalty,
+  order,
+  moments,
+  penalty_at,
+  clean_pass,
+  form,
+  axis_name,
 ):
   """Raises what `mixupe_loss` documents about its options."""
   checks.floating("x", x)
-  checks.choice("penalty", penalty, ("approximate", "exact"))
+  checks.choice("penalty", penalty, ("approximate", "exact", "taylor"))
   checks.choice("penalty_at", penalty_at, ("clean", "mixed"))
   checks.choice("clean_pass", clean_pass, ("joint", "separate", "split"))
   checks.choice("form", form, ("absolute", "release"))
@@ -217,7 +274,14 @@ def _check_options(
   checks.scalar(
     "clean_fraction", clean_fraction, low=0.0, high=1.0, open_low=True
   )
-  if form == "release" and penalty == "exact":
+  if penalty == "taylor":
+    penalties.check_order(x, order)
+    if moments is not None and jnp.shape(moments) != (order + 1,):
+      raise ValueError(
+        f"moments must be [order + 1] = ({order + 1},), got shape "
+        f"{jnp.shape(moments)}."
+      )
+  if form == "release" and penalty != "approximate":
     raise ValueError(
       'form="release" is defined for penalty="approximate" only.'
     )
@@ -236,33 +300,44 @@ class _Passes(NamedTuple):
   Attributes:
     logits: [B, ...], at the mixed inputs.
     logits_there: [m, ...], at the penalty's points.
-    moved_there: [m, ...], their derivative towards the mean; for the
-      approximate penalty the logits themselves.
+    moved_there: [m, ...] each, their derivatives towards the mean, the first
+      first; none for the approximate penalty.
     aux: of the last pass.
   """
 
   logits: chex.Array
   logits_there: chex.Array
-  moved_there: chex.Array
+  moved_there: list[chex.Array]
   aux: Any
 
 
-def _run_passes(run, mixed, clean, clean_pass, has_aux, input_mean) -> _Passes:
+def _run_passes(
+  run, mixed, clean, clean_pass, has_aux, input_mean, order
+) -> _Passes:
   """Runs the model on the mixed and the clean inputs, as `clean_pass` says.
 
   clean_pass "none" takes the penalty at the first of the mixed inputs. An
-  input_mean of None stands for the approximate penalty.
+  input_mean of None stands for the approximate penalty: no derivatives.
   """
   size = checks.batch_size(mixed=mixed)
   count = checks.batch_size(clean=clean)
 
   def forward(inputs, tangents, **kwargs):
-    """(logits, their derivative, aux)."""
-    if tangents is None:
-      logits, aux = run(inputs, **kwargs)
-      return logits, logits, aux
+    """(logits, their derivatives, aux)."""
     call = lambda batch: run(batch, **kwargs)
-    return jax.jvp(call, (inputs,), (tangents,), has_aux=True)
+    if tangents is None:
+      logits, aux = call(inputs)
+      return logits, [], aux
+    if order == 1:
+      logits, moved, aux = jax.jvp(call, (inputs,), (tangents,), has_aux=True)
+      return logits, [moved], aux
+    # The pass that brings aux is the one inside the derivatives: the compiler
+    # makes one of the two.
+    _, aux = call(inputs)
+    logits, *moved = taylor.derivatives(
+      lambda batch: call(batch)[0], inputs, tangents, order
+    )
+    return logits, moved, aux
 
   def towards(inputs):
     return (
@@ -271,7 +346,7 @@ def _run_passes(run, mixed, clean, clean_pass, has_aux, input_mean) -> _Passes:
 
   if clean_pass == "none":
     logits, moved, aux = forward(mixed, towards(mixed))
-    return _Passes(logits, logits[:count], moved[:count], aux)
+    return _Passes(logits, logits[:count], [m[:count] for m in moved], aux)
   if clean_pass == "separate":
     logits, _, aux = forward(mixed, None)
     state = {"state": aux} if has_aux else {}
@@ -283,7 +358,7 @@ def _run_passes(run, mixed, clean, clean_pass, has_aux, input_mean) -> _Passes:
     tangents = _concatenate(still, towards(clean))
   parts = {"parts": (size, count)} if clean_pass == "split" else {}
   both, moved, aux = forward(_concatenate(mixed, clean), tangents, **parts)
-  return _Passes(both[:size], both[size:], moved[size:], aux)
+  return _Passes(both[:size], both[size:], [m[size:] for m in moved], aux)
 
 
 def replica_mean(

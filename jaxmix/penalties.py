@@ -1,18 +1,18 @@
-"""First-order terms of Mixup: the derivatives that MixupE penalises.
+"""The directional terms of Mixup that MixupE penalises.
 
 f are logits, g the link (softmax or sigmoid), y one-hot labels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import chex
 import jax
 import jax.numpy as jnp
 
-from jaxmix import checks
+from jaxmix import checks, taylor
 from jaxmix.losses import MixedTargets
 
 
@@ -81,6 +81,86 @@ def exact_directional_penalty(
   return -residual_dot(logits, tangent, labels, link)
 
 
+def taylor_penalty(
+  apply_fn: Callable[..., Any],
+  x: chex.ArrayTree,
+  labels: chex.Array | MixedTargets,
+  input_mean: chex.ArrayTree | chex.Numeric = 0.0,
+  *,
+  order: int,
+  link: str | None = None,
+) -> chex.Array:
+  """d^j/da^j l(f(x_i + a (xbar - x_i)), y_i) at a = 0, for j = 1..order.
+
+  The directional terms of MixupE's Theorem 1 along xbar - x_i; j = 1 is
+  `exact_directional_penalty`. The paper enhances the first and names the others
+  as future work. They come from one Taylor-mode pass where `jaxmix.taylor`
+  knows every primitive of the model, else by nesting forward mode.
+
+  Args:
+    apply_fn: maps an array of inputs to logits.
+    x: [B, ...] float inputs, one array.
+    labels: as in `directional_penalty`.
+    input_mean: xbar, as in `exact_directional_penalty`.
+    order: J >= 1.
+    link: as in `directional_penalty`.
+
+  Returns:
+    float32 [J, B].
+
+  Raises:
+    TypeError: if x is not one floating point array, or labels make no sense.
+    ValueError: if shapes do not fit, the link is unknown or order < 1.
+  """
+  checks.floating("x", x)
+  checks.batch_size(x=x)
+  check_order(x, order)
+  direction = towards_mean(x, input_mean)
+  logits, *series = taylor.derivatives(apply_fn, x, direction, order)
+  return jnp.stack(loss_derivatives(logits, series, labels, link))
+
+
+def check_order(x: chex.ArrayTree, order: int) -> None:
+  """Raises what `taylor_penalty` says about x and order."""
+  if not jax.tree_util.treedef_is_leaf(jax.tree.structure(x)):
+    raise TypeError(
+      f"x must be one array for a Taylor penalty, got {jax.tree.structure(x)}."
+    )
+  if order < 1:
+    raise ValueError(f"order must be at least 1, got {order}.")
+
+
+def loss_derivatives(
+  logits: chex.Array,
+  series: Sequence[chex.Array],
+  labels: chex.Array | MixedTargets,
+  link: str | None,
+) -> list[chex.Array]:
+  """Derivatives of h(f) - y f from those of f, float32 [B] each."""
+  link = _link(logits, link)
+  logits = logits.astype(jnp.float32)
+  series = [term.astype(jnp.float32) for term in series]
+
+  def partition(f):
+    if link == "softmax":
+      return jax.nn.logsumexp(f, axis=-1)
+    return _sum_classes(_smooth(f))
+
+  if len(series) == 1:
+    return [-residual_dot(logits, series[0], labels, link)]
+  return [
+    curve - _target_dot(term, labels, link)
+    for curve, term in zip(
+      taylor.compose(partition, logits, series), series, strict=True
+    )
+  ]
+
+
+def _smooth(f):
+  """log(1 + exp f) as a sum over two classes: smooth at 0 in Taylor mode."""
+  return jax.nn.logsumexp(jnp.stack([jnp.zeros_like(f), f]), axis=0)
+
+
 def towards_mean(x, input_mean):
   """xbar - x, leaf by leaf; a scalar xbar stands for every leaf."""
   single = jax.tree_util.treedef_is_leaf(jax.tree.structure(input_mean))
@@ -95,6 +175,18 @@ def towards_mean(x, input_mean):
 
 def residual_dot(logits, vectors, labels, link):
   """(y_i - g(f_i))^T v_i in float32, [B], without a one-hot."""
+  link = _link(logits, link)
+  logits = logits.astype(jnp.float32)
+  vectors = vectors.astype(jnp.float32)
+  if link == "softmax":
+    pulled = jnp.sum(jax.nn.softmax(logits) * vectors, axis=-1)
+  else:
+    pulled = _sum_classes(jax.nn.sigmoid(logits) * vectors)
+  return _target_dot(vectors, labels, link) - pulled
+
+
+def _link(logits, link):
+  """The link in force, checked against the logits' shape."""
   if link is None:
     link = "sigmoid" if logits.ndim == 1 else "softmax"
   checks.choice("link", link, ("softmax", "sigmoid"))
@@ -103,17 +195,16 @@ def residual_dot(logits, vectors, labels, link):
       f"logits must be [B, K] (or [B] with link='sigmoid'), got shape "
       f"{logits.shape} with link={link!r}."
     )
-  logits = logits.astype(jnp.float32)
-  vectors = vectors.astype(jnp.float32)
-  if link == "softmax":
-    pulled = jnp.sum(jax.nn.softmax(logits) * vectors, axis=-1)
-  else:
-    pulled = _sum_classes(jax.nn.sigmoid(logits) * vectors)
+  return link
+
+
+def _target_dot(vectors, labels, link):
+  """y_i^T v_i for labels or mixed targets, [B]."""
   if not isinstance(labels, MixedTargets):
-    return _label_dot(vectors, labels, link) - pulled
+    return _label_dot(vectors, labels, link)
   own = _label_dot(vectors, labels.first, link)
   other = _label_dot(vectors, labels.second, link)
-  return labels.weight * own + (1.0 - labels.weight) * other - pulled
+  return labels.weight * own + (1.0 - labels.weight) * other
 
 
 def _label_dot(vectors, labels, link):

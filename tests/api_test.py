@@ -42,6 +42,7 @@ FUNCTIONS, CLASSES = public_functions(), public_classes()
 # Options that read as data, and may be positional.
 POSITIONAL = {
   "jaxmix.penalties.exact_directional_penalty": {"input_mean"},
+  "jaxmix.penalties.taylor_penalty": {"input_mean"},
   "jaxmix.policies.mixup": {"beta"},
   "jaxmix.policies.erm": {"mean_shift"},
   "jaxmix.pairing.between": {"mask"},

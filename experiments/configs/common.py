@@ -57,7 +57,8 @@ def base() -> ConfigDict:
   config.per_example = True
   config.stratified = False
   config.clean_fraction = 1.0
-  config.penalty = "approximate"
+  config.penalty = "approximate"  # exact, or taylor: orders up to penalty_order
+  config.penalty_order = 2
   config.penalty_at = "clean"
   config.penalty_form = "absolute"
   config.clean_pass = "split"
@@ -82,6 +83,8 @@ def base() -> ConfigDict:
   config.keep_checkpoints = 3
   config.parallel = "pmap"
   config.fgsm_epsilon = 0.0  # on the [0, 1] pixel scale; 0: not measured
+  config.monitor = ""  # or theory: its terms at every evaluation
+  config.monitor_examples = 64  # of the evaluation set
   # Several runs in one process: (name, overrides) pairs, each with every seed.
   config.sweep = ()
   config.sweep_seeds = (0,)
@@ -197,16 +200,22 @@ def resolve(config: ConfigDict) -> ConfigDict:
   _choice(config, "method", METHODS)
   _choice(config, "parallel", ("pmap", "shard_map"))
   _choice(config, "pairing", ("permutation", "roll", "flip", "ring", "between"))
-  _choice(config, "penalty", ("approximate", "exact"))
+  _choice(config, "penalty", ("approximate", "exact", "taylor"))
   _choice(config, "penalty_at", ("clean", "mixed"))
   _choice(config, "penalty_form", ("absolute", "release"))
   _choice(config, "clean_pass", ("joint", "split", "separate"))
   _choice(config, "optimizer", ("sgd", "adamw"))
   _choice(config, "dtype", ("float32", "bfloat16"))
+  _choice(config, "monitor", ("", "theory"))
   if config.method == "cutmix":
     for key, default in (("per_example", True), ("stratified", False)):
       if config[key] != default:
         raise ValueError(f"{key} does not apply to method='cutmix'.")
+    if config.monitor:
+      raise ValueError(
+        "monitor='theory' does not apply to method='cutmix': its examples are "
+        "no convex combinations."
+      )
   own = config.recipe[config.method]
   with config.unlocked():
     if config.beta is None:
@@ -228,6 +237,8 @@ def resolve(config: ConfigDict) -> ConfigDict:
     "eval_every",
     "checkpoint_every",
     "keep_checkpoints",
+    "monitor_examples",
+    "penalty_order",
   ):
     if config[key] < 1:
       raise ValueError(f"{key} must be at least 1, got {config[key]}.")

@@ -1,5 +1,6 @@
 """The theory of mixup as functions: expansions, robustness, complexity."""
 
+from jaxmix.taylor import derivatives as derivatives
 from jaxmix.theory.complexity import gaussian_curvature as gaussian_curvature
 from jaxmix.theory.complexity import rademacher_bound as rademacher_bound
 from jaxmix.theory.complexity import (
@@ -41,4 +42,3 @@ from jaxmix.theory.robustness import (
   quadratic_adversarial_loss as quadratic_adversarial_loss,
 )
 from jaxmix.theory.robustness import robustness_bound as robustness_bound
-from jaxmix.theory.taylor import derivatives as derivatives

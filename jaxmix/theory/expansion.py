@@ -25,10 +25,10 @@ import jax
 import jax.numpy as jnp
 
 from jaxmix import policies
+from jaxmix.taylor import derivatives
 from jaxmix.theory import likelihood
 from jaxmix.theory.likelihood import LogitFn, LogPartition
 from jaxmix.theory.moments import NODES, as_policy, quadrature, shift_moments
-from jaxmix.theory.taylor import derivatives
 
 
 class Regularizers(NamedTuple):

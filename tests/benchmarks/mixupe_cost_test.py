@@ -43,4 +43,6 @@ def test_operations_grow_with_the_clean_share(result):
     < counted["MixupE, 1/2 clean"]
     < counted["MixupE, split"]
     < counted["MixupE, exact"]
+    < counted["MixupE, Taylor 2"]
+    < counted["MixupE, Taylor 3"]
   )

@@ -67,8 +67,9 @@ def assert_close(a, b, rtol=2e-4, atol=2e-5):
     {"method": "mixup"},
     {"method": "mixupe", "clean_pass": "split"},
     {"method": "mixupe", "clean_pass": "joint", "penalty_at": "mixed"},
+    {"method": "mixupe", "penalty": "taylor"},
   ],
-  ids=["mixup", "split", "mixed"],
+  ids=["mixup", "split", "mixed", "taylor"],
 )
 def test_one_times_64_equals_eight_times_8(monkeypatch, changes):
   """Loss, gradient, batch statistics and Polyak, given the same pairs."""

@@ -6,11 +6,16 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxmix import models
-from jaxmix.theory import taylor
-from jaxmix.theory.taylor import derivatives
+from jaxmix import models, taylor
+from jaxmix.taylor import derivatives
 
-pytestmark = pytest.mark.usefixtures("float64")
+
+@pytest.fixture(autouse=True)
+def float64():
+  with jax.enable_x64(True):
+    yield
+
+
 X, V = np.array([0.3, -0.2, 1.1]), np.array([1.0, 2.0, -0.7])
 
 

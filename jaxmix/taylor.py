@@ -9,7 +9,7 @@ forward mode is nested, at a cost that doubles with each order.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import chex
@@ -69,6 +69,24 @@ def derivatives(
       value, rest = jet.jet(inlined, (x,), ([direction, *still],))
       return [value, *rest]
   return _nested(fn, x, direction, order)
+
+
+def compose(
+  fn: Callable[[chex.Array], chex.Array],
+  x: chex.Array,
+  series: Sequence[chex.Array],
+) -> list[chex.Array]:
+  """Derivatives of fn(x(a)) at a = 0 from those of x(a), by the chain rule.
+
+  Args:
+    fn: maps an array to an array; made of primitives that jet knows.
+    x: x(0).
+    series: x', x'', ..., shaped like x.
+
+  Returns:
+    As many derivatives of fn(x(a)), the first first.
+  """
+  return jet.jet(fn, (x,), (list(series),))[1]
 
 
 def _known(primitive: core.Primitive) -> bool:

@@ -1,0 +1,219 @@
+"""MixupE of order J: values by finite differences, R by its formula."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import jaxmix
+from jaxmix import policies, theory
+from jaxmix.taylor import derivatives
+from jaxmix.theory import likelihood
+
+B, D, K = 8, 3, 4
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(B, D))
+Y = RNG.integers(0, K, B)
+HIDDEN, HEAD = RNG.normal(size=(D, 5)), RNG.normal(size=(5, K))
+MEAN = 0.4
+POLICY = policies.mixup(0.7, 1.6)
+
+
+def network(x, scale=1.0):
+  hidden = jnp.tanh(x @ jnp.asarray(HIDDEN, x.dtype))
+  return scale * (hidden @ jnp.asarray(HEAD, x.dtype))
+
+
+def loss_along(a):
+  """l(f(x_i + a (xbar - x_i)), y_i) in NumPy's double precision."""
+  logits = np.tanh((X + a * (MEAN - X)) @ HIDDEN) @ HEAD
+  return np.log(np.exp(logits).sum(axis=1)) - logits[np.arange(B), Y]
+
+
+def test_against_finite_differences():
+  found = jaxmix.taylor_penalty(
+    network, jnp.asarray(X, float), Y, MEAN, order=3
+  )
+  assert found.shape == (3, B) and found.dtype == jnp.float32
+  h = 1e-2
+  at = {k: loss_along(k * h) for k in (-2, -1, 0, 1, 2)}
+  first = (at[1] - at[-1]) / (2 * h)
+  second = (at[1] - 2 * at[0] + at[-1]) / h**2
+  third = (at[2] - 2 * at[1] + 2 * at[-1] - at[-2]) / (2 * h**3)
+  for mine, expected in zip(found, (first, second, third), strict=True):
+    scale = np.abs(expected).max()
+    np.testing.assert_allclose(mine, expected, atol=5e-3 * scale)
+
+
+def test_by_hand():
+  # f = x, y = 1, xbar = 0 at x = 2: psi(a) = log(1 + exp u) - u, u = 2 - 2 a.
+  found = jaxmix.taylor_penalty(
+    lambda x: x[:, 0], jnp.array([[2.0]]), jnp.array([1.0]), order=2
+  )
+  prob = 1.0 / (1.0 + math.exp(-2.0))
+  by_hand = [[-2.0 * (prob - 1.0)], [4.0 * prob * (1.0 - prob)]]
+  np.testing.assert_allclose(found, by_hand, rtol=1e-5)
+
+
+@pytest.mark.parametrize("link", ["softmax", "sigmoid"])
+@pytest.mark.parametrize("order", [2, 4])
+def test_the_chain_rule_against_the_whole_line(link, order):
+  """The loss differentiated in one piece, in double precision."""
+  with jax.enable_x64(True):
+    x, dense = jnp.asarray(X), jax.nn.one_hot(Y, K)
+
+    def partition(f):
+      if link == "softmax":
+        return jax.nn.logsumexp(f)
+      return jnp.sum(jax.vmap(likelihood.log_partition)(f))
+
+    def loss(point, label):
+      logits = network(point[None])[0]
+      return partition(logits) - jnp.sum(label * logits)
+
+    expected = jax.vmap(
+      lambda p, y: jnp.stack(
+        derivatives(lambda x: loss(x, y), p, MEAN - p, order)[1:]
+      )
+    )(x, dense)
+    run = jax.jit(
+      lambda x, y: jaxmix.taylor_penalty(
+        network, x, y, MEAN, order=order, link=link
+      )
+    )
+    np.testing.assert_allclose(run(x, dense), expected.T, rtol=1e-4, atol=1e-4)
+
+
+def plan_and_data():
+  plan = jaxmix.draw(jax.random.key(3), B, policy=POLICY)
+  return plan, jnp.asarray(X, jnp.float32), jnp.asarray(Y)
+
+
+def loss_of(plan, x, y, **options):
+  """MixupE's loss and gradient with respect to a scale of the logits."""
+
+  def value(scale):
+    apply = lambda x, **_: network(x, scale)
+    return jaxmix.mixupe_loss(
+      apply, x, y, plan, eta=0.7, input_mean=MEAN, **options
+    )
+
+  return jax.jit(jax.value_and_grad(value, has_aux=True))(1.2)
+
+
+@pytest.mark.parametrize("clean_pass", ["joint", "split", "separate"])
+@pytest.mark.parametrize("penalty_at", ["clean", "mixed"])
+def test_order_one_is_the_exact_penalty(clean_pass, penalty_at):
+  plan, x, y = plan_and_data()
+  options = {"clean_pass": clean_pass, "penalty_at": penalty_at}
+  (one, aux), slope = loss_of(plan, x, y, penalty="taylor", order=1, **options)
+  (exact, other), expected = loss_of(plan, x, y, penalty="exact", **options)
+  np.testing.assert_allclose(aux.penalty, other.penalty, rtol=1e-6)
+  np.testing.assert_allclose(slope, expected, rtol=1e-5)
+  np.testing.assert_allclose(one, exact, rtol=1e-6)
+
+
+@pytest.mark.parametrize("fraction", [1.0, 0.5])
+@pytest.mark.parametrize("known", [True, False])
+def test_the_penalty_by_its_formula(fraction, known):
+  plan, x, y = plan_and_data()
+  count = int(fraction * B)
+  terms = jaxmix.taylor_penalty(
+    lambda x: network(x, 1.2), x[:count], y[:count], MEAN, order=3
+  )
+  lam, weight = np.asarray(plan.lam), np.asarray(plan.weight)
+  if known:
+    moments = theory.shift_moments(POLICY, 3)
+  else:
+    moments = [
+      np.mean(weight * (1.0 - lam) ** j + (1.0 - weight) * lam**j)
+      for j in range(4)
+    ]
+    moments[1] = POLICY.mean_shift
+  expected = sum(
+    moments[j] / math.factorial(j) * np.mean(np.abs(terms[j - 1]))
+    for j in (1, 2, 3)
+  )
+  for clean_pass in ("joint", "separate"):
+    (_, aux), _ = loss_of(
+      plan,
+      x,
+      y,
+      penalty="taylor",
+      order=3,
+      moments=jnp.asarray(moments, jnp.float32) if known else None,
+      clean_fraction=fraction,
+      clean_pass=clean_pass,
+    )
+    np.testing.assert_allclose(aux.penalty, expected, rtol=1e-5)
+
+
+def test_its_gradient_against_finite_differences():
+  plan, x, y = plan_and_data()
+  options = {"penalty": "taylor", "order": 2}
+
+  def enhanced(scale):
+    """L + eta R, without kappa, whose gradient is the loss's over kappa."""
+    apply = lambda x: network(x, scale)
+    _, aux = jaxmix.mixupe_loss(
+      apply, x, y, plan, eta=0.7, input_mean=MEAN, **options
+    )
+    return float(aux.mixup_loss + 0.7 * aux.penalty)
+
+  (_, aux), slope = loss_of(plan, x, y, **options)
+  step = 1e-2
+  difference = (enhanced(1.2 + step) - enhanced(1.2 - step)) / (2 * step)
+  np.testing.assert_allclose(slope / aux.scale, difference, rtol=1e-3)
+
+
+def test_replicas_agree_with_one_device():
+  plan, x, y = plan_and_data()
+
+  def part(x, y, lam, weight, partner):
+    own = jaxmix.MixPlan(lam, weight, partner, POLICY.mean_shift)
+    loss, aux = jaxmix.mixupe_loss(
+      network,
+      x,
+      y,
+      own,
+      eta=0.7,
+      penalty="taylor",
+      order=2,
+      axis_name="batch",
+    )
+    return jax.lax.pmean(loss, "batch"), aux.penalty
+
+  still = jnp.zeros(1, jnp.int32)  # each with itself: eight batches of one
+  spread = lambda v: v.reshape(8, 1, *v.shape[1:])
+  loss, penalty = jax.pmap(part, axis_name="batch")(
+    *map(spread, (x, y, plan.lam, plan.weight)), jnp.stack([still] * 8)
+  )
+  alone = plan.replace(partner=jnp.arange(B))
+  expected, aux = jaxmix.mixupe_loss(
+    network, x, y, alone, eta=0.7, penalty="taylor", order=2
+  )
+  np.testing.assert_allclose(loss[0], expected, rtol=1e-5)
+  np.testing.assert_allclose(penalty[0], aux.penalty, rtol=1e-5)
+
+
+def test_errors():
+  plan, x, y = plan_and_data()
+  run = lambda x, **options: jaxmix.mixupe_loss(
+    network, x, y, plan, eta=1.0, penalty="taylor", **options
+  )
+  with pytest.raises(ValueError, match="order must be at least 1, got 0"):
+    run(x, order=0)
+  with pytest.raises(
+    ValueError, match=r"moments must be \[order \+ 1\] = \(3,"
+  ):
+    run(x, moments=jnp.ones(2))
+  with pytest.raises(TypeError, match="x must be one array"):
+    run({"a": x})
+  with pytest.raises(ValueError, match='for penalty="approximate" only'):
+    run(x, form="release")
+  with pytest.raises(TypeError, match="x must be one array"):
+    jaxmix.taylor_penalty(network, [x], y, order=2)
+  with pytest.raises(ValueError, match="order must be at least 1, got 0"):
+    jaxmix.taylor_penalty(network, x, y, order=0)
