@@ -29,6 +29,7 @@ class Mapped(NamedTuple):
     train: (state, batches, key) -> (state, metrics stacked over the batches);
       donates the state.
     evaluate: (state, batch) -> sums.
+    monitor: (state, batch) -> values, or None.
     place: one or more host batches -> what `train` takes, on the devices.
     place_one: a host batch -> what `evaluate` takes.
     to_global: state as `train` returns it -> as checkpoints hold it.
@@ -38,6 +39,7 @@ class Mapped(NamedTuple):
   init: Callable[[jax.Array], TrainState]
   train: Callable[[TrainState, Any, jax.Array], tuple[TrainState, Any]]
   evaluate: Callable[[TrainState, Any], Any]
+  monitor: Callable[[TrainState, Any], Any] | None
   place: Callable[[Sequence[Batch]], Any]
   place_one: Callable[[Batch], Any]
   to_global: Callable[[TrainState], TrainState]
@@ -104,8 +106,11 @@ def create(
   def place_many(batches):
     return jax.tree.map(lambda *rows: place(stack(*rows)), *batches)
 
-  def evaluate(state, batches):
-    return steps.evaluate(state, jax.tree.map(lambda x: x[0], batches))
+  def on_one(step):
+    def call(state, batches):
+      return step(state, jax.tree.map(lambda x: x[0], batches))
+
+    return settled(wrap(call, (None, 0), None, ()))
 
   def to_global(state):
     if kind == "pmap" and jax.process_count() > 1:
@@ -120,7 +125,8 @@ def create(
   return Mapped(
     init=jax.jit(steps.init, out_shardings=replicated),
     train=settled(wrap(train, (None, 0, None), (None, None), (0,))),
-    evaluate=settled(wrap(evaluate, (None, 0), None, ())),
+    evaluate=on_one(steps.evaluate),
+    monitor=on_one(steps.monitor) if steps.monitor else None,
     place=place_many,
     place_one=lambda batch: place_many([batch]),
     to_global=to_global,

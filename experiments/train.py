@@ -190,17 +190,26 @@ def _run(
 def evaluate(
   programs: parallel.Mapped, state: TrainState, dataset: Dataset
 ) -> dict[str, float]:
-  """Returns the means over every evaluation example, each counted once."""
+  """Returns the means over every evaluation example, each counted once.
+
+  And what the config's monitor says of the first batch.
+  """
   sums: dict[str, Any] = {}
-  dispatched = (
-    programs.evaluate(state, programs.place_one(batch))
-    for batch in dataset.evaluate()
-  )
-  for part in _behind(dispatched, _AHEAD):
+  monitored: dict[str, Any] = {}
+
+  def dispatched():
+    for batch in dataset.evaluate():
+      placed = programs.place_one(batch)
+      if programs.monitor and not monitored:
+        monitored.update(programs.monitor(state, placed))
+      yield programs.evaluate(state, placed)
+
+  for part in _behind(dispatched(), _AHEAD):
     part = jax.device_get(part)
     part = jax.tree.map(lambda x: np.asarray(x, np.float64), part)
     sums = jax.tree.map(np.add, sums, part) if sums else part
-  return steps.summarize(sums)
+  values = jax.tree.map(float, jax.device_get(monitored))
+  return steps.summarize(sums) | values
 
 
 def _programs(config: ConfigDict, dataset: Dataset) -> parallel.Mapped:

@@ -9,6 +9,9 @@ import jax.numpy as jnp
 from jaxmix.theory import likelihood
 from jaxmix.theory.likelihood import LogitFn
 
+# Gradients of so many logits are in memory at once.
+_CLASSES = 16
+
 
 def direction_coefficients(
   logit_fn: LogitFn,
@@ -48,8 +51,8 @@ def direction_coefficients(
     pull = jax.grad(
       lambda f: likelihood.log_partition(f) - likelihood.label_dot(f, label)
     )
-    gradients = jax.jacrev(logits_of)(point)
-    return pull(logits) * _cosines(gradients, input_mean - point)
+    towards = input_mean - point
+    return pull(logits) * _cosines_of_gradients(logits_of, point, towards)
 
   return jax.lax.map(one, (x, jnp.asarray(y)), batch_size=min(block_size, n))
 
@@ -74,7 +77,7 @@ def cosines(
   """
   n = likelihood.check_data(logit_fn, x)
   logits_of = likelihood.single(logit_fn)
-  one = lambda point: jnp.abs(_cosines(jax.jacrev(logits_of)(point), point))
+  one = lambda point: jnp.abs(_cosines_of_gradients(logits_of, point, point))
   return jax.lax.map(one, x, batch_size=min(block_size, n))
 
 
@@ -105,16 +108,26 @@ def loss_cosines(
 
   def one(example):
     point, label = example
-    return _cosines(jax.grad(loss)(point, label), -point)
+    return _cosine(jax.grad(loss)(point, label), -point)
 
   return jax.lax.map(one, (x, jnp.asarray(y)), batch_size=min(block_size, n))
 
 
-def _cosines(gradients: chex.Array, direction: chex.Array) -> chex.Array:
-  """cos of each of the gradients, [..., *shape], with a direction, [*shape]."""
-  own = gradients.shape[: gradients.ndim - direction.ndim]
-  gradients = gradients.reshape(*own, -1)
-  direction = direction.reshape(-1).astype(gradients.dtype)
-  lengths = jnp.linalg.norm(gradients, axis=-1) * jnp.linalg.norm(direction)
-  safe = jnp.where(lengths > 0.0, lengths, 1.0)
-  return jnp.where(lengths > 0.0, gradients @ direction / safe, 0.0)
+def _cosines_of_gradients(
+  logits_of: LogitFn, point: chex.Array, direction: chex.Array
+) -> chex.Array:
+  """cos(df_k(point), direction) for every logit, some classes at once."""
+  logits, pull_back = jax.vjp(logits_of, point)
+  one = lambda cotangent: _cosine(pull_back(cotangent)[0], direction)
+  if logits.ndim == 0:
+    return one(jnp.ones_like(logits))
+  classes = jnp.eye(len(logits), dtype=logits.dtype)
+  return jax.lax.map(one, classes, batch_size=min(len(logits), _CLASSES))
+
+
+def _cosine(gradient: chex.Array, direction: chex.Array) -> chex.Array:
+  gradient = gradient.reshape(-1)
+  direction = direction.reshape(-1).astype(gradient.dtype)
+  length = jnp.linalg.norm(gradient) * jnp.linalg.norm(direction)
+  safe = jnp.where(length > 0.0, length, 1.0)
+  return jnp.where(length > 0.0, gradient @ direction / safe, 0.0)
