@@ -55,7 +55,7 @@ def fgsm(
   checks.batch_size(inputs=inputs, labels=labels)
   epsilon = checks.scalar("epsilon", epsilon, low=0.0)
   gradient = _gradient(apply_fn, inputs, labels, loss_fn)
-  step = (epsilon * jnp.sign(gradient)).astype(inputs.dtype)
+  step = jnp.asarray(epsilon, gradient.dtype) * jnp.sign(gradient)
   return _clip(inputs + step, bounds)
 
 
@@ -112,7 +112,14 @@ def pgd(
   if step_size is None:
     step_size = 2.5 * epsilon / steps
   step_size = checks.scalar("step_size", step_size, low=0.0)
-  clean = inputs.astype(jnp.float32)
+  # Steps may be too small for the inputs' own dtype.
+  inputs = jnp.asarray(inputs)
+  exact = jnp.float64 if inputs.dtype == jnp.float64 else jnp.float32
+  clean = inputs.astype(exact)
+  epsilon, step_size = (
+    jnp.asarray(epsilon, exact),
+    jnp.asarray(step_size, exact),
+  )
 
   def project(delta):
     if norm == "linf":
@@ -125,7 +132,7 @@ def pgd(
   def ascend(_, delta):
     point = (clean + delta).astype(inputs.dtype)
     gradient = _gradient(apply_fn, point, labels, loss_fn)
-    gradient = gradient.astype(jnp.float32)
+    gradient = gradient.astype(exact)
     if norm == "linf":
       direction = jnp.sign(gradient)
     else:
@@ -138,9 +145,10 @@ def pgd(
 
   delta = jnp.zeros_like(clean)
   if random_start:
-    delta = project(_random_in_ball(key, clean.shape, epsilon, norm))
+    delta = project(_random_in_ball(key, clean, epsilon, norm))
   delta = jax.lax.fori_loop(0, steps, ascend, delta)
-  return (clean + delta).astype(inputs.dtype)
+  # Once more: clean + (bound - clean) may round to beyond the bound.
+  return _clip((clean + delta).astype(inputs.dtype), bounds)
 
 
 def _gradient(apply_fn, inputs, labels, loss_fn):
@@ -159,15 +167,14 @@ def _l2_norm(delta):
   return jnp.sqrt(jnp.sum(jnp.square(delta), axis=axes, keepdims=True))
 
 
-def _random_in_ball(key, shape, epsilon, norm):
+def _random_in_ball(key, like, epsilon, norm):
   key_direction, key_radius = jax.random.split(key)
+  shape, dtype = like.shape, like.dtype
   if norm == "linf":
-    return epsilon * jax.random.uniform(
-      key_direction, shape, jnp.float32, -1.0, 1.0
-    )
-  direction = jax.random.normal(key_direction, shape, jnp.float32)
+    return epsilon * jax.random.uniform(key_direction, shape, dtype, -1.0, 1.0)
+  direction = jax.random.normal(key_direction, shape, dtype)
   direction = direction / jnp.maximum(_l2_norm(direction), 1e-12)
   dimension = max(1, math.prod(shape[1:]))
   radius_shape = shape[:1] + (1,) * (len(shape) - 1)
-  radius = jax.random.uniform(key_radius, radius_shape, jnp.float32)
+  radius = jax.random.uniform(key_radius, radius_shape, dtype)
   return epsilon * radius ** (1.0 / dimension) * direction

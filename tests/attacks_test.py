@@ -144,6 +144,26 @@ def test_bounds_are_respected(key, bounds):
   np.testing.assert_allclose(linf, box, atol=1e-6)
 
 
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_bounds_are_kept_to_the_last_bit(key, norm):
+  # clean + (bound - clean) rounds to the far side of a bound now and then.
+  low, high = np.float32(-2.1179), np.float32(2.64)
+  x = jnp.asarray(RNG.uniform(low, high, (2_000, 2)), jnp.float32)
+  apply = lambda x: jnp.stack([x.sum(1), -x.sum(1)], axis=1)
+  for y, bound in enumerate((low, high)):
+    attacked = attacks.pgd(
+      key,
+      apply,
+      x,
+      jnp.full(2_000, y),
+      epsilon=9.0,
+      norm=norm,
+      bounds=(low, high),
+    )
+    assert np.all((attacked >= low) & (attacked <= high))
+    np.testing.assert_allclose(attacked, bound, rtol=1e-6)
+
+
 def started(norm, n=2_000):
   """Random starts: steps of length zero leave them alone."""
   x = jnp.zeros((n, 3))
@@ -215,6 +235,37 @@ def test_dtype_is_kept(key, dtype):
     moved = np.abs(np.asarray(attacked, np.float32) - np.asarray(x, np.float32))
     # epsilon, and half a unit in the last place of values below 4.
     assert moved.max() <= 0.25 + 2.0 * float(jnp.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_float64_keeps_its_precision(key, norm):
+  with jax.enable_x64(True):
+    x, w = jnp.asarray(X, jnp.float64) + 1e-12, jnp.asarray(W, jnp.float64)
+    apply = lambda x: x @ w
+    for epsilon in (0.0, 2.0**-30):
+      attacked = jax.jit(
+        lambda epsilon: attacks.pgd(
+          key, apply, x, Y, epsilon=epsilon, norm=norm, random_start=False
+        )
+      )(epsilon)
+      assert attacked.dtype == jnp.float64
+      moved = np.asarray(attacked) - np.asarray(x)
+      size = np.linalg.norm(moved, np.inf if norm == "linf" else 2, axis=1)
+      np.testing.assert_allclose(size, epsilon, rtol=1e-5)
+    started = attacks.pgd(key, apply, x, Y, epsilon=0.1, norm=norm, steps=1)
+    assert started.dtype == jnp.float64
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])
+def test_a_traced_epsilon_does_not_change_the_result(key, dtype):
+  x = jnp.asarray(X, dtype)
+  for attack in (
+    lambda epsilon: attacks.fgsm(linear, x, Y, epsilon=epsilon),
+    lambda epsilon: attacks.pgd(key, linear, x, Y, epsilon=epsilon),
+  ):
+    attacked = jax.jit(attack)(0.25)
+    assert attacked.dtype == dtype
+    np.testing.assert_array_equal(attacked, attack(0.25))
 
 
 def test_other_losses():
