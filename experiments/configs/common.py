@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Mapping
+import math
 from typing import Any
 
 from ml_collections import ConfigDict, config_dict
@@ -81,7 +82,12 @@ def base() -> ConfigDict:
   config.checkpoint_every = 500
   config.keep_checkpoints = 3
   config.parallel = "pmap"
-  config.fgsm_epsilon = 0.0  # on the [0, 1] pixel scale; 0: not measured
+  # Attacks on the evaluated images; sizes are on the [0, 1] pixel scale, and 0
+  # leaves the attack out.
+  config.fgsm_epsilon = 0.0
+  config.pgd_epsilon = 0.0  # in l2, of one image's whole
+  config.pgd_norm = "linf"  # or l2
+  config.pgd_steps = 20  # from the image itself, each of 2.5 epsilon / steps
   # Several runs in one process: (name, overrides) pairs, each with every seed.
   config.sweep = ()
   config.sweep_seeds = (0,)
@@ -203,6 +209,7 @@ def resolve(config: ConfigDict) -> ConfigDict:
   _choice(config, "clean_pass", ("joint", "split", "separate"))
   _choice(config, "optimizer", ("sgd", "adamw"))
   _choice(config, "dtype", ("float32", "bfloat16"))
+  _choice(config, "pgd_norm", ("linf", "l2"))
   if config.method == "cutmix":
     for key, default in (("per_example", True), ("stratified", False)):
       if config[key] != default:
@@ -228,6 +235,7 @@ def resolve(config: ConfigDict) -> ConfigDict:
     "eval_every",
     "checkpoint_every",
     "keep_checkpoints",
+    "pgd_steps",
   ):
     if config[key] < 1:
       raise ValueError(f"{key} must be at least 1, got {config[key]}.")
@@ -237,6 +245,9 @@ def resolve(config: ConfigDict) -> ConfigDict:
         f"{key}={config[key]} must be a multiple of "
         f"steps_per_dispatch={config.steps_per_dispatch}."
       )
+  for key in ("fgsm_epsilon", "pgd_epsilon"):
+    if not 0.0 <= config[key] < math.inf:
+      raise ValueError(f"{key} must lie in [0, inf), got {config[key]}.")
   if not 0.0 <= config.polyak_rate < 1.0:
     raise ValueError(
       f"polyak_rate must lie in [0, 1), got {config.polyak_rate}."
