@@ -105,6 +105,66 @@ def test_confident_networks_are_attacked_too(key, norm, margin):
   np.testing.assert_allclose(attacked, [[margin / 2.0 - 1.0, 0.0]], rtol=1e-4)
 
 
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("margin", [1.0, 16.0, 20.0, 60.0, 200.0])
+def test_confident_networks_are_attacked_along_both_logits(key, margin, dtype):
+  # In float32, 1 - p of the own class rounds to 0 from a margin of 17 on, and
+  # exp(-margin) itself from 104 on.
+  w = jnp.array([[1.0, 0.0], [0.0, 1.0]])
+  x, y = jnp.array([[margin, 0.0]], dtype), jnp.array([0])
+  apply = lambda x: x @ w.astype(dtype)
+  for name, attacked, step in (
+    ("fgsm", attacks.fgsm(apply, x, y, epsilon=1.0), 1.0),
+    ("linf", attacks.pgd(key, apply, x, y, epsilon=1.0), 1.0),
+    ("l2", attacks.pgd(key, apply, x, y, epsilon=1.0, norm="l2"), 0.5**0.5),
+  ):
+    np.testing.assert_allclose(
+      np.asarray(attacked, np.float32),
+      [[margin - step, step]],
+      rtol=4 * float(jnp.finfo(dtype).eps),
+      atol=2e-2,
+      err_msg=name,
+    )
+
+
+def test_dense_labels_are_attacked_by_their_cross_entropy():
+  dense = np.full((B, 2), 0.1, np.float32)
+  dense[np.arange(B), Y] = 0.9
+  attacked = attacks.fgsm(linear, X, dense, epsilon=0.1)
+  np.testing.assert_array_equal(
+    attacked,
+    attacks.fgsm(
+      linear, X, dense, epsilon=0.1, loss_fn=losses.softmax_cross_entropy
+    ),
+  )
+
+
+def test_one_class_cannot_be_attacked(key):
+  apply = lambda x: x[:, :1]
+  one = np.zeros(B, int)
+  attacked = attacks.pgd(key, apply, X, one, epsilon=0.1, random_start=False)
+  np.testing.assert_array_equal(attacked, X)
+  with pytest.raises(ValueError, match="must have the logits' shape"):
+    attacks.fgsm(lambda x: x[:, None], X, Y, epsilon=0.1)
+
+
+def test_the_default_loss_has_the_cross_entropys_direction(key):
+  logits = 3.0 * jax.random.normal(key, (20, 7))
+  labels = jnp.arange(20) % 7
+  ours, usual = (
+    jax.grad(lambda z, f=f: jnp.sum(f(z, labels)))(logits)
+    for f in (attacks._log_odds, losses.softmax_cross_entropy)
+  )
+  ours = ours / jnp.linalg.norm(ours, axis=1, keepdims=True)
+  usual = usual / jnp.linalg.norm(usual, axis=1, keepdims=True)
+  np.testing.assert_allclose(ours, usual, atol=1e-5)
+  # log((1 - p) / p) by hand: p = 1/4.
+  odds = attacks._log_odds(
+    jnp.log(jnp.array([[1.0, 2.0, 1.0]])), jnp.array([0])
+  )
+  np.testing.assert_allclose(odds, [np.log(3.0)], rtol=1e-6)
+
+
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("shape", [(4, 3), (4, 2, 3, 1), (4,)])
 def test_ball_is_respected(key, shape, norm):
