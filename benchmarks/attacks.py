@@ -7,7 +7,8 @@ Trains a small convolutional network on 1,000 of scikit-learn's digits in JAX,
 copies its weights to PyTorch, and has every library attack the same other
 images, [0, 1]. All results are judged by the same network, in float64: the
 robust accuracy, the mean loss reached, and how far the images are from
-jaxmix's. The loss that all of them climb is the cross-entropy.
+jaxmix's. The loss that they climb is the cross-entropy; "own loss" climbs the
+log-odds, jaxmix's default, of the same direction without its rounding.
 
 In float32 two right programs part where a gradient's sign hangs on its last
 bits; in float64 they do not, and what differs there is a convention. l_inf
@@ -18,8 +19,9 @@ ball and not after, which changes the steps that meet a bound. Random starts are
 compared by their accuracies, over several seeds; torchattacks' in l2 have
 uniform radii, and so lie nearer to the image than uniform draws in the ball.
 
-Times are of float32, taken in turns, see `benchmarks.timing`; foolbox's and
-ART's interfaces are called as they come, jaxmix's under jit.
+Times are of float32, taken in turns, see `benchmarks.timing`; jaxmix is under
+jit, and loops over PGD's steps unless "unrolled" is said. XLA runs convolutions
+in loops several times slower on CPUs.
 
 PyTorch and the three are optional (pip install foolbox
 adversarial-robustness-toolbox; pip install --no-deps torchattacks, which pins
@@ -129,7 +131,11 @@ def _compared(
     row["max_difference"] = float(difference.max())
     row["parted_percent"] = 100.0 * float(np.mean(difference > _PARTED))
     exact = dtype == "float64" and task.norm == "linf"
-    if exact and not row["max_difference"] <= _TOLERANCE:
+    if (
+      exact
+      and entry.name != "jaxmix, own loss"
+      and not row["max_difference"] <= _TOLERANCE
+    ):
       raise ValueError(
         f"{entry.name} ({task.name}) differs from jaxmix by "
         f"{row['max_difference']:.2g} in float64."

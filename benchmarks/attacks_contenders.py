@@ -1,7 +1,7 @@
 """Who attacks in `benchmarks.attacks`: jaxmix, torchattacks, foolbox, ART.
 
 All of them attack one network: trained in JAX, its weights copied to PyTorch.
-Everybody's loss is the cross-entropy of the true label.
+Everybody's loss is the cross-entropy of the true label, but for jaxmix's own.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _PACKAGES = {
   "foolbox": "foolbox",
   "ART": "art.attacks.evasion",
 }
-LIBRARIES = ("jaxmix", *_PACKAGES)
+PEERS = tuple(_PACKAGES)
 
 
 class Task(NamedTuple):
@@ -142,7 +142,14 @@ def judge(problem: Problem, images: np.ndarray) -> tuple[np.ndarray, ...]:
 def contenders(problem: Problem, task: Task, dtype: str) -> Iterator[Contender]:
   """Everybody's way of running the task in this precision."""
   problem = problem.astype(dtype)
-  yield Contender("jaxmix", _jaxmix(problem, task), "jit")
+  usual = {"loss_fn": _cross_entropy}
+  yield Contender("jaxmix", _jaxmix(problem, task, usual), "jit")
+  yield Contender(
+    "jaxmix, own loss", _jaxmix(problem, task, {}), "jit; log-odds"
+  )
+  if task.steps:
+    run = _jaxmix(problem, task, usual | {"unroll": True})
+    yield Contender("jaxmix, unrolled", run, "jit")
   try:
     network, images, labels = _to_torch(problem)
   except ImportError:
@@ -175,12 +182,10 @@ def _cannot(name: str, task: Task, dtype: str) -> str:
 _cross_entropy = optax.softmax_cross_entropy_with_integer_labels
 
 
-def _jaxmix(problem, task):
+def _jaxmix(problem, task, options):
   bounds = (0.0, 1.0) if task.bounded else None
   wide = problem.images.dtype == np.float64
-  options: dict[str, Any] = dict(
-    epsilon=task.epsilon, bounds=bounds, loss_fn=_cross_entropy
-  )
+  options = dict(options, epsilon=task.epsilon, bounds=bounds)
 
   @jax.jit
   def attack(key, weights, images, labels):

@@ -72,6 +72,7 @@ def pgd(
   steps: int = 10,
   step_size: chex.Numeric | None = None,
   random_start: bool = True,
+  unroll: bool = False,
   loss_fn: LossFn | None = None,
   bounds: Bounds | None = None,
 ) -> chex.Array:
@@ -93,6 +94,8 @@ def pgd(
     steps: number of gradient steps, >= 1.
     step_size: length of one; None means 2.5 epsilon / steps.
     random_start: start from a uniform draw in the ball, not from the input.
+    unroll: write the steps out instead of looping: longer to compile; on CPUs,
+      where XLA's convolutions are slow in loops, several times faster.
     loss_fn: (logits, labels) -> [B]. None is softmax cross-entropy; for integer
       labels in the form log((1 - p) / p), p that of the label: its gradient has
       the same direction, also where p rounds to 1.
@@ -150,7 +153,7 @@ def pgd(
   delta = jnp.zeros_like(clean)
   if random_start:
     delta = project(_random_in_ball(key, clean, epsilon, norm))
-  delta = jax.lax.fori_loop(0, steps, ascend, delta)
+  delta = jax.lax.fori_loop(0, steps, ascend, delta, unroll=unroll or None)
   # Once more: clean + (bound - clean) may round to beyond the bound.
   return _clip((clean + delta).astype(inputs.dtype), bounds)
 

@@ -260,6 +260,26 @@ def test_linf_start_is_uniform_in_the_cube():
     assert scipy.stats.kstest(0.5 + delta[:, i] / 4.0, "uniform").pvalue > 1e-3
 
 
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_unrolled_steps_are_the_same_steps(key, norm):
+  run = lambda unroll: jax.jit(
+    lambda x: attacks.pgd(
+      key,
+      lambda x: jnp.tanh(linear(x)),
+      x,
+      Y,
+      epsilon=1.0,
+      norm=norm,
+      steps=4,
+      random_start=False,  # drawing one loops
+      unroll=unroll,
+    )
+  )
+  np.testing.assert_allclose(run(True)(X), run(False)(X), atol=1e-5)
+  assert "stablehlo.while" in run(False).lower(X).as_text()
+  assert "stablehlo.while" not in run(True).lower(X).as_text()
+
+
 def test_start_depends_on_the_key_only_when_random():
   draw = lambda seed, random_start: attacks.pgd(
     jax.random.key(seed),
