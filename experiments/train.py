@@ -34,7 +34,16 @@ from experiments.state import Checkpoints, TrainState
 # that wait in device memory.
 _AHEAD = 3
 # The keys that an evaluation is compiled from.
-_EVALUATED = ("model", "model_options", "dtype", "fgsm_epsilon", "parallel")
+_EVALUATED = (
+  "model",
+  "model_options",
+  "dtype",
+  "fgsm_epsilon",
+  "pgd_epsilon",
+  "pgd_norm",
+  "pgd_steps",
+  "parallel",
+)
 _PROGRAMS: dict[str, parallel.Mapped] = {}
 _EVALUATIONS: dict[str, Any] = {}
 

@@ -105,6 +105,66 @@ def test_confident_networks_are_attacked_too(key, norm, margin):
   np.testing.assert_allclose(attacked, [[margin / 2.0 - 1.0, 0.0]], rtol=1e-4)
 
 
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("margin", [1.0, 16.0, 20.0, 60.0, 200.0])
+def test_confident_networks_are_attacked_along_both_logits(key, margin, dtype):
+  # In float32, 1 - p of the own class rounds to 0 from a margin of 17 on, and
+  # exp(-margin) itself from 104 on.
+  w = jnp.array([[1.0, 0.0], [0.0, 1.0]])
+  x, y = jnp.array([[margin, 0.0]], dtype), jnp.array([0])
+  apply = lambda x: x @ w.astype(dtype)
+  for name, attacked, step in (
+    ("fgsm", attacks.fgsm(apply, x, y, epsilon=1.0), 1.0),
+    ("linf", attacks.pgd(key, apply, x, y, epsilon=1.0), 1.0),
+    ("l2", attacks.pgd(key, apply, x, y, epsilon=1.0, norm="l2"), 0.5**0.5),
+  ):
+    np.testing.assert_allclose(
+      np.asarray(attacked, np.float32),
+      [[margin - step, step]],
+      rtol=4 * float(jnp.finfo(dtype).eps),
+      atol=2e-2,
+      err_msg=name,
+    )
+
+
+def test_dense_labels_are_attacked_by_their_cross_entropy():
+  dense = np.full((B, 2), 0.1, np.float32)
+  dense[np.arange(B), Y] = 0.9
+  attacked = attacks.fgsm(linear, X, dense, epsilon=0.1)
+  np.testing.assert_array_equal(
+    attacked,
+    attacks.fgsm(
+      linear, X, dense, epsilon=0.1, loss_fn=losses.softmax_cross_entropy
+    ),
+  )
+
+
+def test_one_class_cannot_be_attacked(key):
+  apply = lambda x: x[:, :1]
+  one = np.zeros(B, int)
+  attacked = attacks.pgd(key, apply, X, one, epsilon=0.1, random_start=False)
+  np.testing.assert_array_equal(attacked, X)
+  with pytest.raises(ValueError, match="must have the logits' shape"):
+    attacks.fgsm(lambda x: x[:, None], X, Y, epsilon=0.1)
+
+
+def test_the_default_loss_has_the_cross_entropys_direction(key):
+  logits = 3.0 * jax.random.normal(key, (20, 7))
+  labels = jnp.arange(20) % 7
+  ours, usual = (
+    jax.grad(lambda z, f=f: jnp.sum(f(z, labels)))(logits)
+    for f in (attacks._log_odds, losses.softmax_cross_entropy)
+  )
+  ours = ours / jnp.linalg.norm(ours, axis=1, keepdims=True)
+  usual = usual / jnp.linalg.norm(usual, axis=1, keepdims=True)
+  np.testing.assert_allclose(ours, usual, atol=1e-5)
+  # log((1 - p) / p) by hand: p = 1/4.
+  odds = attacks._log_odds(
+    jnp.log(jnp.array([[1.0, 2.0, 1.0]])), jnp.array([0])
+  )
+  np.testing.assert_allclose(odds, [np.log(3.0)], rtol=1e-6)
+
+
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("shape", [(4, 3), (4, 2, 3, 1), (4,)])
 def test_ball_is_respected(key, shape, norm):
@@ -144,6 +204,26 @@ def test_bounds_are_respected(key, bounds):
   np.testing.assert_allclose(linf, box, atol=1e-6)
 
 
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_bounds_are_kept_to_the_last_bit(key, norm):
+  # clean + (bound - clean) rounds to the far side of a bound now and then.
+  low, high = np.float32(-2.1179), np.float32(2.64)
+  x = jnp.asarray(RNG.uniform(low, high, (2_000, 2)), jnp.float32)
+  apply = lambda x: jnp.stack([x.sum(1), -x.sum(1)], axis=1)
+  for y, bound in enumerate((low, high)):
+    attacked = attacks.pgd(
+      key,
+      apply,
+      x,
+      jnp.full(2_000, y),
+      epsilon=9.0,
+      norm=norm,
+      bounds=(low, high),
+    )
+    assert np.all((attacked >= low) & (attacked <= high))
+    np.testing.assert_allclose(attacked, bound, rtol=1e-6)
+
+
 def started(norm, n=2_000):
   """Random starts: steps of length zero leave them alone."""
   x = jnp.zeros((n, 3))
@@ -178,6 +258,26 @@ def test_linf_start_is_uniform_in_the_cube():
   delta = started("linf")
   for i in range(3):
     assert scipy.stats.kstest(0.5 + delta[:, i] / 4.0, "uniform").pvalue > 1e-3
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_unrolled_steps_are_the_same_steps(key, norm):
+  run = lambda unroll: jax.jit(
+    lambda x: attacks.pgd(
+      key,
+      lambda x: jnp.tanh(linear(x)),
+      x,
+      Y,
+      epsilon=1.0,
+      norm=norm,
+      steps=4,
+      random_start=False,  # drawing one loops
+      unroll=unroll,
+    )
+  )
+  np.testing.assert_allclose(run(True)(X), run(False)(X), atol=1e-5)
+  assert "stablehlo.while" in run(False).lower(X).as_text()
+  assert "stablehlo.while" not in run(True).lower(X).as_text()
 
 
 def test_start_depends_on_the_key_only_when_random():
@@ -215,6 +315,37 @@ def test_dtype_is_kept(key, dtype):
     moved = np.abs(np.asarray(attacked, np.float32) - np.asarray(x, np.float32))
     # epsilon, and half a unit in the last place of values below 4.
     assert moved.max() <= 0.25 + 2.0 * float(jnp.finfo(dtype).eps)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_float64_keeps_its_precision(key, norm):
+  with jax.enable_x64(True):
+    x, w = jnp.asarray(X, jnp.float64) + 1e-12, jnp.asarray(W, jnp.float64)
+    apply = lambda x: x @ w
+    for epsilon in (0.0, 2.0**-30):
+      attacked = jax.jit(
+        lambda epsilon: attacks.pgd(
+          key, apply, x, Y, epsilon=epsilon, norm=norm, random_start=False
+        )
+      )(epsilon)
+      assert attacked.dtype == jnp.float64
+      moved = np.asarray(attacked) - np.asarray(x)
+      size = np.linalg.norm(moved, np.inf if norm == "linf" else 2, axis=1)
+      np.testing.assert_allclose(size, epsilon, rtol=1e-5)
+    started = attacks.pgd(key, apply, x, Y, epsilon=0.1, norm=norm, steps=1)
+    assert started.dtype == jnp.float64
+
+
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])
+def test_a_traced_epsilon_does_not_change_the_result(key, dtype):
+  x = jnp.asarray(X, dtype)
+  for attack in (
+    lambda epsilon: attacks.fgsm(linear, x, Y, epsilon=epsilon),
+    lambda epsilon: attacks.pgd(key, linear, x, Y, epsilon=epsilon),
+  ):
+    attacked = jax.jit(attack)(0.25)
+    assert attacked.dtype == dtype
+    np.testing.assert_array_equal(attacked, attack(0.25))
 
 
 def test_other_losses():

@@ -74,6 +74,9 @@ METHODS = {
   "cutmix": lambda key, x, y: jaxmix.cutmix(
     key, jnp.broadcast_to(x[:, None, :], (B, 4, D)), y
   ),
+  "pgd": lambda key, x, y: jaxmix.pgd(
+    key, lambda x: jnp.tanh(x @ W), x, y, epsilon=0.3, steps=3, norm="l2"
+  ),
 }
 
 
@@ -88,6 +91,7 @@ def one_by_one(name):
   "name, mapper",
   [(name, "shard_map") for name in METHODS]
   + [("mixup", "pmap"), ("mixup", "shard_map_vma"), ("cutmix", "shard_map_vma")]
+  + [("pgd", "pmap"), ("pgd", "shard_map_vma")]
   + [
     pytest.param(
       "stratified",
@@ -105,7 +109,7 @@ def test_methods_are_the_same_everywhere(name, mapper):
   check_close(got, one_by_one(name))
 
 
-@pytest.mark.parametrize("name", ["mixup", "cutmix"])
+@pytest.mark.parametrize("name", ["mixup", "cutmix", "pgd"])
 def test_jit_is_eager(name):
   want = METHODS[name](KEYS[0], X[0], Y[0])
   check_close(jax.tree.map(lambda leaf: leaf[0], one_by_one(name)), want)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Mapping
+import math
 from typing import Any
 
 from ml_collections import ConfigDict, config_dict
@@ -82,9 +83,15 @@ def base() -> ConfigDict:
   config.checkpoint_every = 500
   config.keep_checkpoints = 3
   config.parallel = "pmap"
-  config.fgsm_epsilon = 0.0  # on the [0, 1] pixel scale; 0: not measured
-  config.monitor = ""  # or theory: its terms at every evaluation
-  config.monitor_examples = 64  # of the evaluation set
+  # Attacks on the evaluated images; sizes are on the [0, 1] pixel scale, and 0
+  # leaves the attack out.
+  config.fgsm_epsilon = 0.0
+  config.pgd_epsilon = 0.0  # in l2, of one image's whole
+  config.pgd_norm = "linf"  # or l2
+  config.pgd_steps = 20  # from the image itself, each of 2.5 epsilon / steps
+  # Mixup's theory on the first examples of the evaluation set.
+  config.monitor = ""  # or theory
+  config.monitor_examples = 64
   # Several runs in one process: (name, overrides) pairs, each with every seed.
   config.sweep = ()
   config.sweep_seeds = (0,)
@@ -207,6 +214,7 @@ def resolve(config: ConfigDict) -> ConfigDict:
   _choice(config, "optimizer", ("sgd", "adamw"))
   _choice(config, "dtype", ("float32", "bfloat16"))
   _choice(config, "monitor", ("", "theory"))
+  _choice(config, "pgd_norm", ("linf", "l2"))
   if config.method == "cutmix":
     for key, default in (("per_example", True), ("stratified", False)):
       if config[key] != default:
@@ -239,6 +247,7 @@ def resolve(config: ConfigDict) -> ConfigDict:
     "keep_checkpoints",
     "monitor_examples",
     "penalty_order",
+    "pgd_steps",
   ):
     if config[key] < 1:
       raise ValueError(f"{key} must be at least 1, got {config[key]}.")
@@ -248,6 +257,9 @@ def resolve(config: ConfigDict) -> ConfigDict:
         f"{key}={config[key]} must be a multiple of "
         f"steps_per_dispatch={config.steps_per_dispatch}."
       )
+  for key in ("fgsm_epsilon", "pgd_epsilon"):
+    if not 0.0 <= config[key] < math.inf:
+      raise ValueError(f"{key} must lie in [0, inf), got {config[key]}.")
   if not 0.0 <= config.polyak_rate < 1.0:
     raise ValueError(
       f"polyak_rate must lie in [0, 1), got {config.polyak_rate}."

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from experiments.report.runs import Group
+from experiments.report.runs import Attack, Group
 
 # What the fields of metrics.jsonl begin with, by whose evaluation they are.
 PREFIXES = {"polyak": "polyak_", "live": ""}
@@ -38,7 +38,7 @@ class Measure(NamedTuple):
     title: what tables and plots call it, with its unit.
     convert: from metrics.jsonl's value to the title's unit.
     decimals: shown in tables.
-    epsilon: of the attack on the [0, 1] pixel scale; None to take any group's.
+    attack: what it is measured under; None to take any group's.
   """
 
   key: str
@@ -46,13 +46,13 @@ class Measure(NamedTuple):
   title: str
   convert: Callable[[float], float]
   decimals: int = 2
-  epsilon: float | None = None
+  attack: Attack | None = None
 
   def last(self, group: Group, weights: str) -> Statistic | None:
     """Returns the last values; None where the group did not measure it."""
     field = PREFIXES[weights] + self.field
     rows = {seed: run.evals[-1] for seed, run in group.runs.items()}
-    if self.epsilon not in (None, group.epsilon):
+    if self.attack not in (None, group.attacks.get(self.field)):
       return None
     if any(field not in row for row in rows.values()):
       return None
@@ -94,18 +94,31 @@ CALIBRATION = Measure(
   lambda fraction: 100.0 * fraction,
 )
 FGSM = Measure("fgsm_error_percent", "fgsm_accuracy", "FGSM error (%)", _error)
+PGD = Measure("pgd_error_percent", "pgd_accuracy", "PGD error (%)", _error)
 TOP5 = Measure("top5_error_percent", "accuracy_top5", "top-5 error (%)", _error)
-EVERY = (ERROR, LIKELIHOOD, CALIBRATION, FGSM, TOP5)
+EVERY = (ERROR, LIKELIHOOD, CALIBRATION, FGSM, PGD, TOP5)
 
 
 def measured(groups: Sequence[Group], weights: str) -> list[Measure]:
-  """Returns what at least one group measured, each attack's size by itself."""
-  attacks = [
-    FGSM._replace(title=f"{FGSM.title} at ε = {epsilon:.3g}", epsilon=epsilon)
-    for epsilon in sorted({one.epsilon for one in groups} - {0.0})
-  ]
-  every = [ERROR, LIKELIHOOD, CALIBRATION, *attacks, TOP5]
+  """Returns what at least one group measured, each attack by itself."""
+  every = [ERROR, LIKELIHOOD, CALIBRATION, *_under_attack(groups), TOP5]
   return [m for m in every if any(m.last(one, weights) for one in groups)]
+
+
+def _under_attack(groups: Sequence[Group]) -> list[Measure]:
+  """FGSM of every size, then PGD of every norm, number of steps and size."""
+  found = []
+  for measure in (FGSM, PGD):
+    attacks = [one.attacks.get(measure.field) for one in groups]
+    for attack in sorted({attack for attack in attacks if attack}):
+      title = measure.title
+      if measure is PGD:
+        title = title.replace("PGD", f"PGD-{attack.steps}")
+      if attack.norm == "l2":
+        title = f"l2 {title}"
+      title = f"{title} at ε = {attack.epsilon:.3g}"
+      found.append(measure._replace(title=title, attack=attack))
+  return found
 
 
 def statistic(per_seed: dict[int, float]) -> Statistic:

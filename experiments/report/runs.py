@@ -8,7 +8,7 @@ import json
 import os
 import pathlib
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -60,6 +60,14 @@ class Run:
     return {k: v for k, v in self.config.items() if k not in _FREE_KEYS}
 
 
+class Attack(NamedTuple):
+  """An attack: norm, gradient steps, radius on the [0, 1] pixel scale."""
+
+  norm: str
+  steps: int
+  epsilon: float
+
+
 @dataclasses.dataclass
 class Group:
   """Finished runs that differ in seed only: one row of the table.
@@ -78,9 +86,18 @@ class Group:
     return next(iter(self.runs.values()))
 
   @property
-  def epsilon(self) -> float:
-    """The size of the attack its evaluations ran, 0 for none."""
-    return self.first.config["fgsm_epsilon"]
+  def attacks(self) -> dict[str, Attack]:
+    """The attacks its evaluations ran, by the field that tells of them."""
+    # Runs from before there was PGD do not have its keys.
+    config = {"pgd_epsilon": 0.0} | self.first.config
+    ran = {}
+    if config["fgsm_epsilon"]:
+      ran["fgsm_accuracy"] = Attack("linf", 1, config["fgsm_epsilon"])
+    if config["pgd_epsilon"]:
+      ran["pgd_accuracy"] = Attack(
+        config["pgd_norm"], config["pgd_steps"], config["pgd_epsilon"]
+      )
+    return ran
 
 
 def find(roots: Sequence[pathlib.Path]) -> list[Run]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 import json
 import math
 import os
@@ -43,7 +43,7 @@ def markdown(groups: Sequence[Group], weights: str) -> str:
   rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
   lines.insert(1, rule)
   text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
-  attacked = any(measure.epsilon for measure in shown)
+  attacked = {measure.key for measure in shown if measure.attack}
   return f"{text}\n{_notes(groups, baseline, weights, attacked)}\n"
 
 
@@ -86,7 +86,10 @@ def _cells(
 
 
 def _notes(
-  groups: Sequence[Group], baseline: Group | None, weights: str, attacked: bool
+  groups: Sequence[Group],
+  baseline: Group | None,
+  weights: str,
+  attacked: Collection[str],
 ) -> str:
   """What the table's numbers are, as one paragraph."""
   steps = {one.name: one.first.config["total_steps"] for one in groups}
@@ -112,6 +115,11 @@ def _notes(
     notes.append("Bold is the lowest mean, whatever its standard error.")
   if attacked:
     notes.append("ε is on the [0, 1] pixel scale.")
+  if measures.PGD.key in attacked:
+    notes.append(
+      "PGD-n takes n steps of 2.5 ε / n from the image itself, within ε of it "
+      "in l∞ unless l2 is said."
+    )
   if baseline:
     notes.append(
       f"The last column is the mean over seeds of the test error less that of "
@@ -149,13 +157,15 @@ def summary(
 def _described(
   one: Group, baseline: Group | None, out: pathlib.Path
 ) -> dict[str, Any]:
+  attack = one.attacks.get(measures.PGD.field)
   row: dict[str, Any] = {
     "name": one.name,
     "method": one.first.config["method"],
     "seeds": list(one.runs),
     "folders": [os.path.relpath(run.folder, out) for run in one.runs.values()],
     "total_steps": one.first.config["total_steps"],
-    "fgsm_epsilon": one.epsilon,
+    "fgsm_epsilon": one.first.config["fgsm_epsilon"],
+    "pgd": attack and attack._asdict(),
   }
   for weights in measures.PREFIXES:
     numbers = {m.key: m.last(one, weights) for m in measures.EVERY}

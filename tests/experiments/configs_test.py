@@ -1,6 +1,7 @@
 """Configs: arguments, resolution, errors, and the recipes' published values."""
 
 import importlib
+import math
 import pathlib
 import re
 
@@ -117,6 +118,10 @@ def test_bad_arguments_are_named(arg, message):
     ({"optimizer": "lion"}, "optimizer must be one of sgd, adamw"),
     ({"dtype": "float16"}, "dtype must be one of"),
     ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
+    ({"pgd_steps": 0}, "pgd_steps must be at least 1, got 0"),
+    ({"pgd_norm": "l1"}, "pgd_norm must be one of linf, l2; got 'l1'"),
+    ({"pgd_epsilon": -0.1}, r"pgd_epsilon must lie in \[0, inf\), got -0.1"),
+    ({"fgsm_epsilon": math.nan}, r"fgsm_epsilon must lie in .*got nan"),
     ({"polyak_rate": 1.0}, r"polyak_rate must lie in \[0, 1\), got 1.0"),
     ({"steps_per_dispatch": 7}, "log_every=50 must be a multiple of"),
     (

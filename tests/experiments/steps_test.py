@@ -98,7 +98,12 @@ def test_one_times_64_equals_eight_times_8(monkeypatch, changes):
 
 
 @pytest.mark.parametrize(
-  "arg", ["method=mixupe", "method=dat", "method=cutmix"]
+  "arg",
+  [
+    "method=mixupe",
+    "method=dat,pgd_epsilon=0.5,pgd_norm=l2,pgd_steps=2",
+    "method=cutmix",
+  ],
 )
 def test_pmap_equals_shard_map(arg):
   config = make_config(arg)
@@ -227,6 +232,61 @@ def test_evaluation_against_numpy():
     robust = np.mean(np.asarray(logits).argmax(1) == labels)
     assert means[f"{prefix}fgsm_accuracy"] == pytest.approx(robust, abs=2e-3)
   assert means["accuracy"] != means["polyak_accuracy"]
+
+
+@pytest.mark.parametrize(
+  "norm, moved",
+  # The loss of class 0 rises along (-1, 2); the second example meets a bound.
+  [
+    ("linf", [[0.2, 0.7], [0.0, 0.9]]),
+    ("l2", [[0.5 - 0.3 / 5**0.5, 0.4 + 0.6 / 5**0.5]]),
+  ],
+)
+def test_attacks_by_hand(norm, moved):
+  weights = jnp.array([[1.0, 0.0], [0.0, 2.0]])
+  config = make_config(
+    f"pgd_epsilon=0.3,pgd_norm={norm},pgd_steps=3", fgsm_epsilon=0.25
+  )
+  attacked = dict(
+    steps._attacked(
+      config,
+      lambda x: x @ weights,
+      jnp.array([[0.5, 0.4], [0.1, 0.6]]),
+      jnp.array([0, 0]),
+    )
+  )
+  assert list(attacked) == ["fgsm", "pgd"]
+  np.testing.assert_allclose(
+    attacked["fgsm"], [[0.25, 0.65], [0.0, 0.85]], rtol=1e-6
+  )
+  np.testing.assert_allclose(attacked["pgd"][: len(moved)], moved, rtol=1e-5)
+
+
+def test_pgd_is_the_stronger_attack_on_a_trained_network():
+  config = make_config(
+    "method=erm,pgd_epsilon=0.1,pgd_steps=10", model="mlp", polyak_rate=0.9
+  )
+  del config.model_options["width"]
+  own = make_steps(config)
+  mapped = parallel.create("pmap", own)
+  state = mapped.init(jax.random.key(0))
+  for k in range(80):
+    batch = mapped.place([batch_of(config, k)])
+    state, _ = mapped.train(state, batch, jax.random.key(1))
+  batch = next(evaluation_batches(config))
+  sums = mapped.evaluate(state, mapped.place_one(batch))
+  means = steps.summarize(jax.device_get(sums))
+  for prefix in ("", "polyak_"):
+    clean, fgsm, pgd = (
+      means[f"{prefix}{name}accuracy"] for name in ("", "fgsm_", "pgd_")
+    )
+    assert 0.85 < clean and pgd <= fgsm < clean - 0.1
+  # Neither chance nor the number of replicas moves the lines.
+  alone = jax.jit(jax.vmap(own.evaluate, (None, 0), axis_name=steps.AXIS))
+  stacked = jax.tree.map(lambda x: jnp.asarray(x)[None], batch)
+  one = jax.tree.map(lambda x: x[0], alone(state, stacked))
+  for name in ("pgd_correct", "polyak_pgd_correct"):
+    np.testing.assert_array_equal(one[name], sums[name])
 
 
 def test_erm_is_the_plain_loss():

@@ -6,6 +6,7 @@ import matplotlib.image
 import pytest
 
 from experiments import report
+from experiments.report import runs
 
 
 @pytest.mark.parametrize("seeds", [1, 3])
@@ -20,6 +21,28 @@ def test_figures_decode(tmp_path, seeds, make_group, figures):
     assert width == 1200 and 400 < height < 1200
     ink = (pixels[..., :3] < 0.95).any(-1).mean()
     assert 0.01 < ink < 0.3
+
+
+def test_attacks_have_their_panels(tmp_path, evaluation, make_run, figures):
+  extra = {"polyak_fgsm_accuracy": 0.5, "polyak_pgd_accuracy": 0.25}
+  make_run(
+    tmp_path / "mixup",
+    0.0,
+    evals=[evaluation(300, 10.0, **extra)],
+    fgsm_epsilon=0.1,
+    pgd_epsilon=0.1,
+    pgd_norm="linf",
+    pgd_steps=20,
+  )
+  groups = runs.group(runs.find([tmp_path]))
+  labels = [
+    axes.get_xlabel().replace("\n", " ").replace("\u00a0", " ")
+    for axes in figures._results(groups, "polyak").axes
+  ]
+  assert labels[3:] == [
+    "FGSM error (%) at ε = 0.1",
+    "PGD-20 error (%) at ε = 0.1",
+  ]
 
 
 @pytest.mark.parametrize("errors", [(0.0, 0.0), (0.0, 4.0)])

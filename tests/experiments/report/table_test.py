@@ -169,6 +169,58 @@ def test_attack_and_top5_columns_where_measured(
   assert "[0, 1] pixel scale" in text
 
 
+def test_pgd_columns_where_measured(
+  tmp_path, evaluation, make_run, table, summary
+):
+  """A column for each norm, number of steps and size, beside FGSM's."""
+  for method, attack, hit in (
+    ("mixup", ("linf", 20, 0.1), 0.5),
+    ("erm", ("linf", 40, 0.1), 0.25),
+    ("dat", ("l2", 20, 1.5), 0.75),
+    ("cutmix", ("linf", 20, 0.0), None),
+  ):
+    extra = {"polyak_fgsm_accuracy": 0.625}
+    if hit is not None:
+      extra |= {"polyak_pgd_accuracy": hit, "pgd_accuracy": 0.125}
+    norm, steps, epsilon = attack
+    make_run(
+      tmp_path / method,
+      0.0,
+      evals=[evaluation(300, 10.0, **extra)],
+      method=method,
+      fgsm_epsilon=0.1,
+      pgd_norm=norm,
+      pgd_steps=steps,
+      pgd_epsilon=epsilon,
+    )
+  make_run(tmp_path / "before", 10.0, method="erm")  # there was PGD
+  text = report.write([tmp_path], tmp_path / "out")
+  columns = [
+    "FGSM error (%) at ε = 0.1",
+    "l2 PGD-20 error (%) at ε = 1.5",
+    "PGD-20 error (%) at ε = 0.1",
+    "PGD-40 error (%) at ε = 0.1",
+  ]
+  rows = table(text)
+  assert list(rows["mixup"])[5:9] == columns
+  cells = {name: [row[c] for c in columns] for name, row in rows.items()}
+  assert cells == {
+    "mixup": ["**37.50**", "—", "50.00", "—"],
+    "erm": ["**37.50**", "—", "—", "75.00"],
+    "dat": ["**37.50**", "25.00", "—", "—"],
+    "cutmix": ["**37.50**", "—", "—", "—"],
+    "before": ["—", "—", "—", "—"],
+  }
+  assert "PGD-n takes n steps" in text and "l∞ unless l2 is said" in text
+  told = {row["name"]: row for row in summary(tmp_path / "out")["groups"]}
+  assert told["dat"]["pgd"] == {"norm": "l2", "steps": 20, "epsilon": 1.5}
+  assert told["dat"]["polyak"]["pgd_error_percent"]["mean"] == 25.0
+  assert told["dat"]["live"]["pgd_error_percent"]["mean"] == 87.5
+  for name in ("cutmix", "before"):
+    assert told[name]["pgd"] is None
+    assert told[name]["polyak"]["pgd_error_percent"] is None
+
+
 def test_differing_lengths_are_said(tmp_path, make_group):
   make_group(tmp_path / "mixup", {0: 10.0})
   make_group(tmp_path / "erm", {0: 10.0}, method="erm", total_steps=200)
