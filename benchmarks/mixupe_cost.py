@@ -10,8 +10,10 @@ and the prediction for it: a clean pass over a fraction rho of the batch makes
 the step 1 + rho times Mixup's. The exact penalty carries a tangent through its
 pass, forward and back, which doubles that pass; no prediction is given for it.
 
+Last comes config.monitor=theory: one call of it, in steps of Mixup.
+
 The model may be any of `jaxmix.models.names()`: vit_b16_tiny and mlp are
-without batch norm. Most of the run is the compilation of eleven programs.
+without batch norm. Most of the run is the compilation of twelve programs.
 """
 
 from __future__ import annotations
@@ -60,13 +62,19 @@ _NUM_CLASSES = 10
 
 
 def measure(
-  model: str, batch: int, size: int, rounds: int
-) -> list[dict[str, Any]]:
-  """Times a step of every variant; returns the table's rows."""
+  model: str, batch: int, size: int, rounds: int, examples: int
+) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+  """Times a step of every variant (the rows), and the monitor."""
   programs = {
     name: _compile(overrides, model, batch, size)
     for name, (overrides, _) in VARIANTS.items()
   }
+  programs["monitor"] = _compile(
+    {"method": "mixup", "monitor": "theory", "monitor_examples": examples},
+    model,
+    examples,
+    size,
+  )
   times = timing.interleave(
     {name: run for name, (run, _) in programs.items()}, rounds
   )
@@ -86,11 +94,18 @@ def measure(
         "prediction": prediction,
       }
     )
-  return rows
+  watch, mixup = times["monitor"], times["Mixup"]
+  monitor = {
+    "examples": examples,
+    "median_ms": 1e3 * float(np.median(watch.wall)),
+    "steps_of_mixup": float(np.median(watch.wall / mixup.wall)),
+    "steps_by_cpu": float(np.median(watch.cpu / mixup.cpu)),
+  }
+  return rows, monitor
 
 
 def _compile(overrides, model, batch, size):
-  """Returns (a function that takes one step, its floating-point operations)."""
+  """(A function that takes a step, or monitors; its operations.)"""
   config = common.base()
   config.model = model
   config.batch_size = batch
@@ -99,6 +114,7 @@ def _compile(overrides, model, batch, size):
   dataset = SimpleNamespace(
     image_shape=(size, size, 3),
     num_classes=_NUM_CLASSES,
+    num_eval=batch,
     mean=np.full(3, 127.5, np.float32),
     std=np.full(3, 64.0, np.float32),
   )
@@ -110,16 +126,14 @@ def _compile(overrides, model, batch, size):
     axis_types=(jax.sharding.AxisType.Auto,),
     devices=jax.devices()[:1],
   )
-  step = jax.jit(
-    jax.shard_map(
-      functions.train,
-      mesh=mesh,
-      in_specs=(P(), P(steps.AXIS), P()),
-      out_specs=P(),
-      check_vma=False,
-    ),
-    donate_argnums=0,
-  )
+
+  def compiled(function, donated, *args):
+    specs = tuple(P(steps.AXIS) if k == 1 else P() for k in range(len(args)))
+    mapped = jax.shard_map(
+      function, mesh=mesh, in_specs=specs, out_specs=P(), check_vma=False
+    )
+    return jax.jit(mapped, donate_argnums=donated).lower(*args).compile()
+
   generator = np.random.default_rng(0)
   shape = (batch, *dataset.image_shape)
   data = jax.device_put(
@@ -131,13 +145,21 @@ def _compile(overrides, model, batch, size):
   )
   everywhere = jax.sharding.NamedSharding(mesh, P())
   state = jax.jit(functions.init, out_shardings=everywhere)(jax.random.key(0))
-  key = jax.device_put(jax.random.key(1), everywhere)
-  program = step.lower(state, data, key).compile()
+  if functions.monitor is not None:
+    data["mask"] = jax.device_put(np.ones(batch, bool), data["label"].sharding)
+    program = compiled(functions.monitor, (), state, data)
 
-  def run():
-    nonlocal state
-    state, metrics = jax.block_until_ready(program(state, data, key))
-    return metrics
+    def run():
+      return jax.block_until_ready(program(state, data))
+
+  else:
+    key = jax.device_put(jax.random.key(1), everywhere)
+    program = compiled(functions.train, 0, state, data, key)
+
+    def run():
+      nonlocal state
+      state, metrics = jax.block_until_ready(program(state, data, key))
+      return metrics
 
   return run, float(program.cost_analysis()["flops"])
 
@@ -175,6 +197,7 @@ def main(argv: Sequence[str]) -> dict[str, Any]:
   parser.add_argument("--model", default="resnet20")
   parser.add_argument("--batch", type=int, default=32)
   parser.add_argument("--size", type=int, default=32, help="side, pixels")
+  parser.add_argument("--examples", type=int, default=64, help="monitored")
   parser.add_argument("--rounds", type=int, default=6)
   parser.add_argument("--cores", type=int, help="how many to use; all")
   parser.add_argument("--out", help="JSON file to write")
@@ -184,10 +207,19 @@ def main(argv: Sequence[str]) -> dict[str, Any]:
     "environment": timing.environment("benchmarks.mixupe_cost", argv),
     "options": vars(options),
   }
-  result["rows"] = measure(
-    options.model, options.batch, options.size, options.rounds
+  result["rows"], monitor = measure(
+    options.model,
+    options.batch,
+    options.size,
+    options.rounds,
+    options.examples,
   )
-  timing.report(table(result["rows"]), result, options.out)
+  result["monitor"] = monitor
+  line = (
+    f"The monitor takes {monitor['median_ms']:.0f} ms on {monitor['examples']} "
+    f"examples: {monitor['steps_of_mixup']:.1f} steps of Mixup an evaluation."
+  )
+  timing.report(f"{table(result['rows'])}\n\n{line}", result, options.out)
   return result
 
 

@@ -15,7 +15,14 @@ def result(tmp_path_factory):
   # Strict promotion is for the library; optax's schedules need the usual one.
   with jax.numpy_dtype_promotion("standard"):
     returned = mixupe_cost.main(
-      ["--model=mlp", "--batch=8", "--size=4", "--rounds=1", f"--out={out}"]
+      [
+        "--model=mlp",
+        "--batch=8",
+        "--size=4",
+        "--rounds=1",
+        "--examples=3",
+        f"--out={out}",
+      ]
     )
   assert json.loads(out.read_text()) == returned
   return returned
@@ -32,6 +39,11 @@ def test_every_variant_has_a_row_with_finite_positive_figures(result):
     strict=True,
   ):
     assert name in line
+
+
+def test_the_monitor_is_measured_too(result):
+  assert result["monitor"]["examples"] == 3
+  assert 0 < result["monitor"]["steps_of_mixup"] < math.inf
 
 
 def test_operations_grow_with_the_clean_share(result):
