@@ -35,10 +35,16 @@ from jaxmix.theory.rademacher import (
 )
 from jaxmix.theory.rademacher import rademacher_linear as rademacher_linear
 from jaxmix.theory.robustness import MixupRadius as MixupRadius
+from jaxmix.theory.robustness import (
+  RobustnessAssumptions as RobustnessAssumptions,
+)
 from jaxmix.theory.robustness import RobustnessBound as RobustnessBound
 from jaxmix.theory.robustness import constant_radius as constant_radius
 from jaxmix.theory.robustness import mixup_radius as mixup_radius
 from jaxmix.theory.robustness import (
   quadratic_adversarial_loss as quadratic_adversarial_loss,
+)
+from jaxmix.theory.robustness import (
+  robustness_assumptions as robustness_assumptions,
 )
 from jaxmix.theory.robustness import robustness_bound as robustness_bound

@@ -38,22 +38,28 @@ class MixupRadius(NamedTuple):
 
 
 class RobustnessBound(NamedTuple):
-  """The three sides of Theorems 3.1 and 3.3, and how its assumptions fare.
+  """The three sides of Theorems 3.1 and 3.3, scalars in nats.
 
   Attributes:
     mixup: the quadratic Mixup loss, the largest of the three.
     per_example: mean adversarial loss at radii eps_i sqrt(d).
     uniform: mean adversarial loss at eps_mix sqrt(d), the smallest.
-    radius: the radii.
-    right: whether every example is classified right (theta in Theta).
-    off_centre: |mean of x|, which the proof takes for 0.
-    inhomogeneity: max_i |f(x_i) - df(x_i) x_i|, likewise.
   """
 
   mixup: chex.Array
   per_example: chex.Array
   uniform: chex.Array
-  radius: MixupRadius
+
+
+class RobustnessAssumptions(NamedTuple):
+  """How the assumptions of Theorems 3.1 and 3.3 fare.
+
+  Attributes:
+    right: whether every example is classified right (theta in Theta).
+    off_centre: |mean of x|, which the proof takes for 0.
+    inhomogeneity: max_i |f(x_i) - df(x_i) x_i|, likewise.
+  """
+
   right: chex.Array
   off_centre: chex.Array
   inhomogeneity: chex.Array
@@ -65,23 +71,24 @@ def quadratic_adversarial_loss(
   y: chex.Array,
   radius: chex.Numeric | chex.Array,
 ) -> chex.Array:
-  """Second-order approximation of the loss under the worst l2 step.
+  """Second-order approximation of the loss under the worst l2 steps.
 
-  l~_adv(eta, (x, y)) = l + eta |g(f) - y| |df| + eta^2 / 2 |h''(f)| |df|^2,
-  eqs. (5) and (6) of Zhang et al. with eta = eps sqrt(d): the maximum over
-  |delta| <= eta of the loss's Taylor polynomial, where the network itself is
-  linear around x. (Under eq. (6) the paper prints a further factor d beside
-  eta^2, and in A.2.1 |theta| for its square.)
+  The mean of l~_adv(eta_i, (x_i, y_i)), where l~_adv(eta, (x, y)) =
+  l + eta |g(f) - y| |df| + eta^2 / 2 |h''(f)| |df|^2, eqs. (5) and (6) of Zhang
+  et al. with eta = eps sqrt(d): the maximum over |delta| <= eta of the loss's
+  Taylor polynomial, where the network itself is linear around x. (Under eq.
+  (6) the paper prints a further factor d beside eta^2, and in A.2.1 |theta| for
+  its square.)
 
   Args:
     logit_fn: maps [n, ...] to binary logits [n].
     x: [n, ...] floats.
     y: [n], 0 or 1.
-    radius: eta >= 0, a scalar or [n], in units of x, of one example's whole
-      input: eps sqrt(d).
+    radius: eta >= 0, a scalar or one for each example, [n], in units of x, of
+      one example's whole input: eps sqrt(d).
 
   Returns:
-    [n], in nats.
+    Scalar, in nats.
 
   Raises:
     TypeError: as `standard_loss`.
@@ -106,7 +113,7 @@ def quadratic_adversarial_loss(
     return loss(point, label) + residual * move + 0.5 * curvature * move**2
 
   eta = jnp.broadcast_to(jnp.asarray(radius), (n,))
-  return jax.vmap(one)(x, jnp.asarray(y), eta)
+  return jnp.mean(jax.vmap(one)(x, jnp.asarray(y), eta))
 
 
 def mixup_radius(
@@ -178,9 +185,8 @@ def robustness_bound(
 ) -> RobustnessBound:
   """The three sides of Theorems 3.1 (linear) and 3.3 (ReLU, max pooling).
 
-  mixup >= per_example >= uniform wherever `right` holds and off_centre and
-  inhomogeneity are zero (up to rounding), for every policy. Each of the three
-  is needed.
+  mixup >= per_example >= uniform, for every policy, wherever the assumptions
+  hold (`robustness_assumptions`); each of them is needed.
 
   Args:
     logit_fn: maps [n, ...] to binary logits [n].
@@ -192,7 +198,7 @@ def robustness_bound(
     smallest_norm: c_x sqrt(d), a lower bound on |x_i|; None takes the smallest.
 
   Returns:
-    The sides, in nats, and the assumptions.
+    The sides.
 
   Raises:
     TypeError: as `standard_loss`.
@@ -202,19 +208,38 @@ def robustness_bound(
   policy = as_policy(alpha, beta, policy)
   radius = mixup_radius(logit_fn, x, policy=policy, smallest_norm=smallest_norm)
   root = (x.size // n) ** 0.5
-  mean_attacked = lambda eps: jnp.mean(
-    quadratic_adversarial_loss(logit_fn, x, y, eps * root)
+  attacked = lambda eps: quadratic_adversarial_loss(logit_fn, x, y, eps * root)
+  return RobustnessBound(
+    mixup=expansion.quadratic_mixup_loss(logit_fn, x, y, policy=policy),
+    per_example=attacked(radius.per_example),
+    uniform=attacked(radius.uniform),
   )
+
+
+def robustness_assumptions(
+  logit_fn: LogitFn, x: chex.Array, y: chex.Array
+) -> RobustnessAssumptions:
+  """What Theorems 3.1 and 3.3 ask of the data and of the network.
+
+  Args:
+    logit_fn: maps [n, ...] to binary logits [n].
+    x: [n, ...] floats.
+    y: [n], 0 or 1.
+
+  Returns:
+    The assumptions: True, 0 and 0 (up to rounding) where the theorems apply.
+
+  Raises:
+    TypeError: as `standard_loss`.
+    ValueError: as `standard_loss`, or if logits are not [n].
+  """
+  _check_binary(logit_fn, x, y)
   logits_of = likelihood.single(logit_fn)
   logits, along_itself = jax.vmap(
     lambda point: jax.jvp(logits_of, (point,), (point,))
   )(x)
   label = jnp.asarray(y).astype(logits.dtype)
-  return RobustnessBound(
-    mixup=expansion.quadratic_mixup_loss(logit_fn, x, y, policy=policy),
-    per_example=mean_attacked(radius.per_example),
-    uniform=mean_attacked(radius.uniform),
-    radius=radius,
+  return RobustnessAssumptions(
     right=jnp.all((2.0 * label - 1.0) * logits >= 0.0),
     off_centre=jnp.linalg.norm(jnp.mean(x, axis=0).reshape(-1)),
     inhomogeneity=jnp.max(jnp.abs(logits - along_itself)),
