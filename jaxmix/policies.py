@@ -9,11 +9,12 @@ lets them differ; DAT, directional adversarial training, keeps the label whole
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxmix import beta as beta_law
 from jaxmix import checks
@@ -21,6 +22,7 @@ from jaxmix import checks
 Sampler = Callable[
   [chex.PRNGKey, tuple[int, ...]], tuple[chex.Array, chex.Array]
 ]
+Quadrature = Callable[[int], tuple[chex.Array, chex.Array, chex.Array]]
 
 
 class MixingPolicy(NamedTuple):
@@ -31,10 +33,16 @@ class MixingPolicy(NamedTuple):
       both in [0, 1]: the weight of the example itself and of its own label.
     mean_shift: E[1 - lam] under the policy's DAT equivalent (`as_dat`), the
       factor E[a_lambda] of MixupE's eq. (4).
+    quadrature: maps a number of nodes to arrays (lam, weight, prob), prob
+      summing to one, over which expected losses are sums; over symmetric pairs,
+      that is: for untied MixUp they are the nodes of its DAT equivalent, where
+      integrands are smooth. None on policies made by hand without it, which
+      `jaxmix.theory` cannot take.
   """
 
   sample: Sampler
   mean_shift: chex.Numeric
+  quadrature: Quadrature | None = None
 
 
 def _logit_sampler(
@@ -55,6 +63,21 @@ def _logit_sampler(
     return jnp.broadcast_to(drawn, shape)
 
   return sample
+
+
+def _whole_label_nodes(alpha, beta) -> Quadrature:
+  """Nodes of lam ~ Beta(alpha, beta) with the label kept whole."""
+
+  def quadrature(num_nodes):
+    lam, prob = beta_law.nodes(alpha, beta, num_nodes)
+    return lam, _numbers(lam).ones_like(lam), prob
+
+  return quadrature
+
+
+def _numbers(array) -> Any:
+  """NumPy beside NumPy: known nodes stay in float64, whatever JAX allows."""
+  return np if isinstance(array, np.ndarray) else jnp
 
 
 def mixup(
@@ -93,8 +116,13 @@ def mixup(
     lam = jax.nn.sigmoid(logit(key, shape))
     return lam, lam
 
+  def quadrature(num_nodes):
+    lam, prob = beta_law.nodes(alpha, beta, num_nodes)
+    return lam, lam, prob
+
   total = alpha + beta
-  return MixingPolicy(sample, 2.0 * alpha * beta / (total * (total + 1.0)))
+  mean_shift = 2.0 * alpha * beta / (total * (total + 1.0))
+  return MixingPolicy(sample, mean_shift, quadrature)
 
 
 def untied(
@@ -137,7 +165,9 @@ def untied(
     weight = jax.nn.sigmoid((alpha - beta) * logit)
     return jax.nn.sigmoid(logit), weight
 
-  return MixingPolicy(sample, beta / (alpha + beta))
+  return MixingPolicy(
+    sample, beta / (alpha + beta), _whole_label_nodes(alpha, beta)
+  )
 
 
 def dat(
@@ -172,7 +202,9 @@ def dat(
     lam = jax.nn.sigmoid(logit(key, shape))
     return lam, jnp.ones_like(lam)
 
-  return MixingPolicy(sample, beta / (alpha + beta))
+  return MixingPolicy(
+    sample, beta / (alpha + beta), _whole_label_nodes(alpha, beta)
+  )
 
 
 def weighted(
@@ -225,7 +257,12 @@ def weighted(
   lam, prob = jnp.asarray(lam, jnp.float32), jnp.asarray(prob, jnp.float32)
   kept = gamma(lam)
   shift = jnp.sum(prob * (kept * (1.0 - lam) + (1.0 - kept) * lam))
-  return MixingPolicy(sample, shift)
+
+  def quadrature(num_nodes):
+    lam, prob = beta_law.nodes(alpha, beta, num_nodes)
+    return lam, gamma(jnp.asarray(lam, jnp.float32)), prob
+
+  return MixingPolicy(sample, shift, quadrature)
 
 
 def erm(mean_shift: chex.Numeric = 0.0) -> MixingPolicy:
@@ -244,7 +281,13 @@ def erm(mean_shift: chex.Numeric = 0.0) -> MixingPolicy:
     lam = jnp.ones(shape, jnp.float32)
     return lam, lam
 
-  return MixingPolicy(sample, checks.scalar("mean_shift", mean_shift, low=0.0))
+  def quadrature(num_nodes):
+    del num_nodes  # one is enough: nothing is mixed
+    one = np.ones(1)
+    return one, one, one
+
+  mean_shift = checks.scalar("mean_shift", mean_shift, low=0.0)
+  return MixingPolicy(sample, mean_shift, quadrature)
 
 
 def as_dat(policy: MixingPolicy) -> MixingPolicy:
@@ -276,4 +319,14 @@ def as_dat(policy: MixingPolicy) -> MixingPolicy:
     keeps = jax.random.uniform(key_keep, shape, jnp.float32) < weight
     return jnp.where(keeps, lam, 1.0 - lam), jnp.ones_like(lam)
 
-  return MixingPolicy(sample, policy.mean_shift)
+  def quadrature(num_nodes):
+    assert policy.quadrature is not None
+    lam, weight, prob = policy.quadrature(num_nodes)
+    xp = _numbers(weight)
+    lam = xp.concatenate([lam, 1.0 - lam])
+    prob = xp.concatenate([prob * weight, prob * (1.0 - weight)])
+    return lam, xp.ones_like(lam), prob
+
+  return MixingPolicy(
+    sample, policy.mean_shift, quadrature if policy.quadrature else None
+  )

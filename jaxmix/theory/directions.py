@@ -1,0 +1,120 @@
+"""How gradients lie: towards the data's mean, or along the example itself."""
+
+from __future__ import annotations
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from jaxmix.theory import likelihood
+from jaxmix.theory.likelihood import LogitFn
+
+
+def direction_coefficients(
+  logit_fn: LogitFn,
+  x: chex.Array,
+  y: chex.Array,
+  *,
+  input_mean: chex.Array | None = None,
+  block_size: int = 256,
+) -> chex.Array:
+  """alpha_{k,i} of MixupE's eq. (3): where negative, Mixup sharpens f_k at x_i.
+
+  alpha_{k,i} = (g(f(x_i)) - y_i)_k cos(df_k(x_i), xbar - x_i), the sign and
+  share of class k in q_i = sum_k alpha_{k,i} |df_k(x_i)| |xbar - x_i|.
+
+  Args:
+    logit_fn: maps [n, ...] to logits [n] or [n, K].
+    x: [n, ...] floats.
+    y: labels, see `standard_loss`.
+    input_mean: xbar, shaped like one example; None means the mean of x.
+    block_size: examples at once, >= 1.
+
+  Returns:
+    [n] or [n, K], as the logits; 0 where a gradient or xbar - x_i is zero.
+
+  Raises:
+    TypeError: as `standard_loss`.
+    ValueError: as `standard_loss`.
+  """
+  n = likelihood.check_data(logit_fn, x, y)
+  logits_of = likelihood.single(logit_fn)
+  if input_mean is None:
+    input_mean = jnp.mean(x, axis=0)
+
+  def one(example):
+    point, label = example
+    logits = logits_of(point)
+    pull = jax.grad(
+      lambda f: likelihood.log_partition(f) - likelihood.label_dot(f, label)
+    )
+    gradients = jax.jacrev(logits_of)(point)
+    return pull(logits) * _cosines(gradients, input_mean - point)
+
+  return jax.lax.map(one, (x, jnp.asarray(y)), batch_size=min(block_size, n))
+
+
+def cosines(
+  logit_fn: LogitFn, x: chex.Array, *, block_size: int = 256
+) -> chex.Array:
+  """R_i = |cos(df(x_i), x_i)| of Theorems 3.1 and 3.3 of Zhang et al. (2021).
+
+  Args:
+    logit_fn: maps [n, ...] to logits [n] or [n, K].
+    x: [n, ...] floats, centred (Lemma 3.1 moves towards the mean, the theorems
+      take it for the origin).
+    block_size: examples at once, >= 1.
+
+  Returns:
+    [n] or [n, K], as the logits, in [0, 1]; 0 where a gradient or x_i is zero.
+
+  Raises:
+    TypeError: if x is not floating point.
+    ValueError: if the logits are neither [n] nor [n, K].
+  """
+  n = likelihood.check_data(logit_fn, x)
+  logits_of = likelihood.single(logit_fn)
+  one = lambda point: jnp.abs(_cosines(jax.jacrev(logits_of)(point), point))
+  return jax.lax.map(one, x, batch_size=min(block_size, n))
+
+
+def loss_cosines(
+  logit_fn: LogitFn, x: chex.Array, y: chex.Array, *, block_size: int = 256
+) -> chex.Array:
+  """cos(dl(x_i), -x_i): how far the loss falls outwards, any number of classes.
+
+  dl(x_i) = (g(f_i) - y_i)' df(x_i). For a binary example classified right
+  by a homogeneous network (theta in the Theta of Zhang et al.) it is R_i; it is
+  negative where the loss rises outwards.
+
+  Args:
+    logit_fn: maps [n, ...] to logits [n] or [n, K].
+    x: [n, ...] floats, centred.
+    y: labels, see `standard_loss`.
+    block_size: examples at once, >= 1.
+
+  Returns:
+    [n], in [-1, 1]; 0 where the gradient or x_i is zero.
+
+  Raises:
+    TypeError: as `standard_loss`.
+    ValueError: as `standard_loss`.
+  """
+  n = likelihood.check_data(logit_fn, x, y)
+  loss = likelihood.loss_of_one(logit_fn)
+
+  def one(example):
+    point, label = example
+    return _cosines(jax.grad(loss)(point, label), -point)
+
+  return jax.lax.map(one, (x, jnp.asarray(y)), batch_size=min(block_size, n))
+
+
+def _cosines(gradients: chex.Array, direction: chex.Array) -> chex.Array:
+  """cos of each of the gradients, [..., *shape], with a direction, [*shape]."""
+  own = gradients.shape[: gradients.ndim - direction.ndim]
+  gradients = gradients.reshape(*own, -1)
+  direction = direction.reshape(-1).astype(gradients.dtype)
+  lengths = jnp.linalg.norm(gradients, axis=-1) * jnp.linalg.norm(direction)
+  safe = jnp.where(lengths > 0.0, lengths, 1.0)
+  return jnp.where(lengths > 0.0, gradients @ direction / safe, 0.0)

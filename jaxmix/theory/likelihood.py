@@ -1,0 +1,133 @@
+"""The losses of the theory: l = h(f) - y f, eq. (2) of Zhang et al. (2021).
+
+h is the log-partition function: log(1 + exp f) gives the logistic loss,
+logsumexp softmax cross-entropy, f^2 / 2 least squares (less y^2 / 2). Functions
+here act on one example: f is a scalar or [K].
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import chex
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxmix import checks
+
+LogitFn = Callable[[chex.Array], chex.Array]
+LogPartition = Callable[[chex.Array], chex.Array]
+
+
+def log_partition(logits: chex.Array) -> chex.Array:
+  """log(1 + exp f) of a scalar, logsumexp of a vector.
+
+  Args:
+    logits: f, a scalar or [K].
+
+  Returns:
+    Scalar.
+  """
+  if logits.ndim == 0:
+    # As a sum over two classes: it has derivatives of every order at 0, which
+    # softplus, a maximum and a correction, has not under Taylor mode.
+    logits = jnp.stack([jnp.zeros_like(logits), logits])
+  return jax.nn.logsumexp(logits)
+
+
+def label_dot(logits: chex.Array, label: chex.Array) -> chex.Array:
+  """y f of one example: y a number beside a scalar, else a class or [K].
+
+  Args:
+    logits: f, a scalar or [K].
+    label: y, a number beside a scalar f; an integer class or [K] weights
+      beside [K].
+
+  Returns:
+    Scalar.
+  """
+  if logits.ndim == 1 and jnp.ndim(label) == 0:
+    return jnp.take(logits, label, axis=0)
+  return jnp.sum(jnp.asarray(label).astype(logits.dtype) * logits)
+
+
+def single(logit_fn: LogitFn) -> LogitFn:
+  """logit_fn of one example, in float32 or wider: [...] to a scalar or [K].
+
+  Args:
+    logit_fn: maps [n, ...] to [n] or [n, K].
+
+  Returns:
+    The function of one example.
+  """
+
+  def one(x):
+    logits = logit_fn(x[None])[0]
+    return logits.astype(np.promote_types(logits.dtype, np.float32))
+
+  return one
+
+
+def loss_of_one(
+  logit_fn: LogitFn, log_partition: LogPartition = log_partition
+) -> Callable[[chex.Array, chex.Array], chex.Array]:
+  """l(x_i, y_i) = h(f(x_i)) - y_i f(x_i) of one example.
+
+  Args:
+    logit_fn: maps [n, ...] to [n] or [n, K].
+    log_partition: h of one example's logits.
+
+  Returns:
+    The function of one example and its label.
+  """
+  logits_of = single(logit_fn)
+
+  def loss(point, label):
+    logits = logits_of(point)
+    return log_partition(logits) - label_dot(logits, label)
+
+  return loss
+
+
+def check_data(
+  logit_fn: LogitFn, x: chex.Array, y: chex.Array | None = None
+) -> int:
+  """Returns n after checking the data against what logit_fn gives for it.
+
+  Args:
+    logit_fn: maps [n, ...] to [n] or [n, K].
+    x: [n, ...] floats.
+    y: [n] labels, [n, K] weights, or None.
+
+  Returns:
+    n, the number of examples.
+
+  Raises:
+    TypeError: if x is not floating point, or y is neither integers nor floats,
+      or float classes beside [n, K] logits.
+    ValueError: if shapes do not fit.
+  """
+  checks.floating("x", x)
+  n = checks.batch_size(x=x)
+  shape = jax.eval_shape(logit_fn, x).shape
+  if len(shape) not in (1, 2) or shape[0] != n:
+    raise ValueError(
+      f"logit_fn must map x [n, ...] to logits [n] or [n, K] with n = {n}, got "
+      f"shape {shape}; for K = 1, return logits[:, 0]."
+    )
+  if y is None:
+    return n
+  checks.label_array("y", y)
+  if jnp.shape(y) not in ((n,), shape):
+    raise ValueError(
+      f"y must be [n] = ({n},), or shaped like the logits, {shape}; got "
+      f"{jnp.shape(y)}."
+    )
+  integers = jnp.issubdtype(jnp.result_type(y), jnp.integer)
+  if len(shape) == 2 and jnp.ndim(y) == 1 and not integers:
+    raise TypeError(
+      f"y must be integer classes beside logits {shape}, got "
+      f"{jnp.result_type(y)}; convert with y.astype(int)."
+    )
+  return n

@@ -1,0 +1,267 @@
+"""Why mixup makes robust: section 3.2 of Zhang et al. (ICLR 2021).
+
+For a logistic loss and a network positively homogeneous in its input (linear,
+or ReLU without biases), Mixup's quadratic approximation is at least the second-
+order approximation of an adversarial loss, whose radius grows with how well
+gradients line up with the examples.
+
+Three things the paper leaves to the reader, all needed: x must be centred (the
+proof drops E[r]); all training examples must be classified right (Theta); and
+the square of the radius in the ReLU case must not carry a further d, which the
+paper prints under eq. (6).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from jaxmix import checks, policies
+from jaxmix.theory import directions, expansion, likelihood
+from jaxmix.theory.likelihood import LogitFn
+from jaxmix.theory.moments import as_policy, shift_moments
+
+
+class MixupRadius(NamedTuple):
+  """The radii of Theorems 3.1 and 3.3, in units of x per sqrt(d).
+
+  Attributes:
+    per_example: eps_i = R_i c_x E_D~[1 - lam], [n].
+    uniform: eps_mix, the smallest of them.
+  """
+
+  per_example: chex.Array
+  uniform: chex.Array
+
+
+class RobustnessBound(NamedTuple):
+  """The three sides of Theorems 3.1 and 3.3, and how its assumptions fare.
+
+  Attributes:
+    mixup: the quadratic Mixup loss, the largest of the three.
+    per_example: mean adversarial loss at radii eps_i sqrt(d).
+    uniform: mean adversarial loss at eps_mix sqrt(d), the smallest.
+    radius: the radii.
+    right: whether every example is classified right (theta in Theta).
+    off_centre: |mean of x|, which the proof takes for 0.
+    inhomogeneity: max_i |f(x_i) - df(x_i) x_i|, likewise.
+  """
+
+  mixup: chex.Array
+  per_example: chex.Array
+  uniform: chex.Array
+  radius: MixupRadius
+  right: chex.Array
+  off_centre: chex.Array
+  inhomogeneity: chex.Array
+
+
+def quadratic_adversarial_loss(
+  logit_fn: LogitFn,
+  x: chex.Array,
+  y: chex.Array,
+  radius: chex.Numeric | chex.Array,
+) -> chex.Array:
+  """Second-order approximation of the loss under the worst l2 step.
+
+  l~_adv(eta, (x, y)) = l + eta |g(f) - y| |df| + eta^2 / 2 |h''(f)| |df|^2,
+  eqs. (5) and (6) of Zhang et al. with eta = eps sqrt(d): the maximum over
+  |delta| <= eta of the loss's Taylor polynomial, where the network itself is
+  linear around x. (Under eq. (6) the paper prints a further factor d beside
+  eta^2, and in A.2.1 |theta| for its square.)
+
+  Args:
+    logit_fn: maps [n, ...] to binary logits [n].
+    x: [n, ...] floats.
+    y: [n], 0 or 1.
+    radius: eta >= 0, a scalar or [n], in units of x, of one example's whole
+      input: eps sqrt(d).
+
+  Returns:
+    [n], in nats.
+
+  Raises:
+    TypeError: as `standard_loss`.
+    ValueError: if logits are not [n], or radius is neither a scalar nor [n].
+  """
+  n = _check_binary(logit_fn, x, y)
+  if jnp.shape(radius) not in ((), (n,)):
+    raise ValueError(
+      f"radius must be a scalar or [n] = ({n},), got shape {jnp.shape(radius)}."
+    )
+  loss = likelihood.loss_of_one(logit_fn)
+  logits_of = likelihood.single(logit_fn)
+
+  def one(point, label, eta):
+    logits, gradient = jax.value_and_grad(logits_of)(point)
+    eta = eta.astype(logits.dtype)
+    steepness = jnp.sqrt(jnp.sum(jnp.square(gradient)).astype(logits.dtype))
+    prob = jax.nn.sigmoid(logits)
+    residual = jnp.abs(prob - jnp.asarray(label).astype(prob.dtype))
+    curvature = prob * (1.0 - prob)
+    move = eta * steepness
+    return loss(point, label) + residual * move + 0.5 * curvature * move**2
+
+  eta = jnp.broadcast_to(jnp.asarray(radius), (n,))
+  return jax.vmap(one)(x, jnp.asarray(y), eta)
+
+
+def mixup_radius(
+  logit_fn: LogitFn,
+  x: chex.Array,
+  y: chex.Array | None = None,
+  *,
+  alpha: chex.Numeric | None = None,
+  beta: chex.Numeric | None = None,
+  policy: policies.MixingPolicy | None = None,
+  smallest_norm: chex.Numeric | None = None,
+) -> MixupRadius:
+  """(eps_i, eps_mix): the attacks that training by Mixup guards against.
+
+  eps_i = R_i c_x E_D~[1 - lam], eps_mix = min_i eps_i (Theorems 3.1 and 3.3 of
+  Zhang et al.), c_x = min_i |x_i| / sqrt(d). An attack of l2 length eps sqrt(d)
+  is meant.
+
+  For K classes (ours; y is then needed) R_i is `loss_cosines`, or 0 where that
+  is negative: it makes R1 >= mean_i eps_i sqrt(d) |dl(x_i)|, the first-order
+  half of the theorem. The second-order half has no such extension.
+
+  Args:
+    logit_fn: maps [n, ...] to logits [n] or [n, K].
+    x: [n, ...] floats, centred.
+    y: labels, needed (and used) beside [n, K] logits only.
+    alpha: concentration of Mixup's Beta law; or give a policy.
+    beta: its second concentration; None means alpha.
+    policy: any policy of `jaxmix.policies`, instead of alpha.
+    smallest_norm: c_x sqrt(d), a lower bound on |x_i|; None takes the smallest.
+
+  Returns:
+    The radii.
+
+  Raises:
+    TypeError: as `standard_loss`.
+    ValueError: as `mixup_loss`, or if y is missing beside [n, K] logits.
+  """
+  n = likelihood.check_data(logit_fn, x, y)
+  policy = as_policy(alpha, beta, policy)
+  if len(jax.eval_shape(logit_fn, x).shape) == 1:
+    aligned = directions.cosines(logit_fn, x)
+  elif y is None:
+    raise ValueError("y is needed for the radius of a network of K logits.")
+  else:
+    aligned = jnp.maximum(directions.loss_cosines(logit_fn, x, y), 0.0)
+  flat = x.reshape(n, -1)
+  if smallest_norm is None:
+    smallest_norm = jnp.min(jnp.linalg.norm(flat, axis=1))
+  else:
+    smallest_norm = checks.scalar("smallest_norm", smallest_norm, low=0.0)
+  per_example = (
+    aligned
+    * jnp.asarray(smallest_norm / flat.shape[1] ** 0.5).astype(aligned.dtype)
+    * jnp.asarray(shift_moments(policy, 1)[1]).astype(aligned.dtype)
+  )
+  return MixupRadius(per_example, jnp.min(per_example))
+
+
+def robustness_bound(
+  logit_fn: LogitFn,
+  x: chex.Array,
+  y: chex.Array,
+  *,
+  alpha: chex.Numeric | None = None,
+  beta: chex.Numeric | None = None,
+  policy: policies.MixingPolicy | None = None,
+  smallest_norm: chex.Numeric | None = None,
+) -> RobustnessBound:
+  """The three sides of Theorems 3.1 (linear) and 3.3 (ReLU, max pooling).
+
+  mixup >= per_example >= uniform wherever `right` holds and off_centre and
+  inhomogeneity are zero (up to rounding), for every policy. Each of the three
+  is needed.
+
+  Args:
+    logit_fn: maps [n, ...] to binary logits [n].
+    x: [n, ...] floats, centred.
+    y: [n], 0 or 1.
+    alpha: concentration of Mixup's Beta law; or give a policy.
+    beta: its second concentration; None means alpha.
+    policy: any policy of `jaxmix.policies`, instead of alpha.
+    smallest_norm: c_x sqrt(d), a lower bound on |x_i|; None takes the smallest.
+
+  Returns:
+    The sides, in nats, and the assumptions.
+
+  Raises:
+    TypeError: as `standard_loss`.
+    ValueError: as `mixup_loss`, or if logits are not [n].
+  """
+  n = _check_binary(logit_fn, x, y)
+  policy = as_policy(alpha, beta, policy)
+  radius = mixup_radius(logit_fn, x, policy=policy, smallest_norm=smallest_norm)
+  root = (x.size // n) ** 0.5
+  mean_attacked = lambda eps: jnp.mean(
+    quadratic_adversarial_loss(logit_fn, x, y, eps * root)
+  )
+  logits_of = likelihood.single(logit_fn)
+  logits, along_itself = jax.vmap(
+    lambda point: jax.jvp(logits_of, (point,), (point,))
+  )(x)
+  label = jnp.asarray(y).astype(logits.dtype)
+  return RobustnessBound(
+    mixup=expansion.quadratic_mixup_loss(logit_fn, x, y, policy=policy),
+    per_example=mean_attacked(radius.per_example),
+    uniform=mean_attacked(radius.uniform),
+    radius=radius,
+    right=jnp.all((2.0 * label - 1.0) * logits >= 0.0),
+    off_centre=jnp.linalg.norm(jnp.mean(x, axis=0).reshape(-1)),
+    inhomogeneity=jnp.max(jnp.abs(logits - along_itself)),
+  )
+
+
+def constant_radius(
+  prob: chex.Numeric,
+  *,
+  tau: chex.Numeric,
+  curvature: chex.Numeric,
+  residual: tuple[chex.Numeric, chex.Numeric],
+) -> chex.Numeric:
+  """R~ of Theorem 3.2 of Zhang et al.: a radius that does not shrink with n.
+
+  min{p k1 / (2 k2 - p (k2 - k1)), sqrt(4 k p / (2 - p + 4 k p))} tau takes the
+  place of R = min_i R_i, with probability at least 1 - exp(-n p^2 / 2): p/2 of
+  the examples have |cos| >= tau, and carry the others.
+
+  Args:
+    prob: p, the probability of |cos(x, theta)| >= tau, in (0, 1].
+    tau: the cosine, in (0, 1).
+    curvature: k, a lower bound on g(f) (1 - g(f)) over the examples, in (0,
+      1/4].
+    residual: (k1, k2), bounds on |g(f) - y| over the examples.
+
+  Returns:
+    R~.
+
+  Raises:
+    ValueError: if a known number is out of its range.
+  """
+  p = checks.scalar("prob", prob, low=0.0, high=1.0, open_low=True)
+  tau = checks.scalar("tau", tau, low=0.0, high=1.0)
+  k = checks.scalar("curvature", curvature, low=0.0, high=0.25)
+  low = checks.scalar("residual[0]", residual[0], low=0.0, high=1.0)
+  high = checks.scalar("residual[1]", residual[1], low=0.0, high=1.0)
+  first = p * low / (2.0 * high - p * (high - low))
+  second = (4.0 * k * p / (2.0 - p + 4.0 * k * p)) ** 0.5
+  return jnp.minimum(first, second) * tau
+
+
+def _check_binary(logit_fn, x, y) -> int:
+  n = likelihood.check_data(logit_fn, x, y)
+  shape = jax.eval_shape(logit_fn, x).shape
+  if len(shape) != 1:
+    raise ValueError(
+      f"The theorem is for binary logits [n] = ({n},), got shape {shape}."
+    )
+  return n
