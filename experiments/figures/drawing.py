@@ -11,6 +11,7 @@ from absl import app, flags, logging
 import jax
 import matplotlib
 from matplotlib.figure import Figure
+import numpy as np
 
 from experiments import provenance, storage
 from experiments.report import figures
@@ -64,22 +65,34 @@ def run(
     sys.exit(f"{type(error).__name__}: {error}")
 
 
-def new(columns: int = 1, height: float = 3.4) -> tuple[Figure, Any]:
-  """Returns an empty figure and its row of panels."""
+def new(
+  columns: int = 1, rows: int = 1, *, height: float = 3.4
+) -> tuple[Figure, Any]:
+  """Returns an empty figure and its panels, row by row; height is a row's."""
   figure = Figure(
-    figsize=(max(4.5, 4.0 * columns), height), layout="constrained"
+    figsize=(max(4.5, 4.0 * columns), rows * height), layout="constrained"
   )
-  return figure, figure.subplots(1, columns, squeeze=False)[0]
+  return figure, figure.subplots(rows, columns, squeeze=False).flat
+
+
+def numbers(values: Any, digits: int = 5) -> Any:
+  """Nested lists of floats for JSON, to so many digits; not finite: None."""
+  array = np.asarray(values, np.float64)
+  if array.ndim:
+    return [numbers(value, digits) for value in array]
+  return float(f"{array:.{digits}g}") if np.isfinite(array) else None
 
 
 def save(figure: Figure, caption: str, target: Any) -> None:
   """Writes the picture, its caption below it."""
   width = int(15 * figure.get_size_inches()[0])
-  figure.supxlabel(
-    textwrap.fill(caption, width), fontsize=8, x=0.01, ha="left", color="0.3"
-  )
-  with target.open("wb") as file:
-    figure.savefig(file, format="png", dpi=figures.STYLE["savefig.dpi"])
+  # Colours such as "C1" are looked up here, not when drawing was asked for.
+  with style():
+    figure.supxlabel(
+      textwrap.fill(caption, width), fontsize=8, x=0.01, ha="left", color="0.3"
+    )
+    with target.open("wb") as file:
+      figure.savefig(file, format="png")
 
 
 def style() -> Any:
