@@ -76,7 +76,8 @@ def compare(
     "steps", and for every model curves [seeds][points] by name: "own_loss"
     (trained on and measured by the loss), "own_approximation" (likewise), and
     "same_approximation": the approximation, at the parameters trained on the
-    loss; with plain, "plain_loss" and "plain_approximation" at those trained
+    loss; "crossed_loss": the loss, at those trained on the approximation; with
+    plain, "plain_loss" and "plain_approximation" at those trained
     on the standard loss. Each for "train" and "test", beside "accuracy" at the
     end of training on the loss.
   """
@@ -108,6 +109,7 @@ def compare(
           "own_loss": along(exact)(by_loss),
           "own_approximation": along(approximation)(by_approximation),
           "same_approximation": along(approximation)(by_loss),
+          "crossed_loss": along(exact)(by_approximation),
         }
         if plain:
           curves[part] |= {
@@ -171,10 +173,20 @@ def close(gaps: Mapping[str, Mapping[str, float]]) -> bool:
 def tell(gaps: Mapping[str, Mapping[str, float]]) -> str:
   """Says the gaps in words."""
   return "; ".join(
-    f"{name.lower().replace('relu', 'ReLU')} {gap['own']:+.1%} at the end, each"
-    f" by its own, and on one network at most {gap['same_largest']:+.1%}"
+    f"{lower(name)} {percent(gap['own'])} at the end, each by its own, and on "
+    f"one network at most {percent(gap['same_largest'])}"
     for name, gap in gaps.items()
   )
+
+
+def lower(name: str) -> str:
+  """A model's name within a sentence."""
+  return name[0].lower() + name[1:]
+
+
+def percent(share: float) -> str:
+  """A signed percentage, none of them -0.0%."""
+  return f"{round(share, 3) + 0.0:+.1%}"
 
 
 class Row(NamedTuple):

@@ -10,11 +10,12 @@ from __future__ import annotations
 from typing import Any
 
 from matplotlib.figure import Figure
+import numpy as np
 
 from experiments.figures import drawing, moons, networks
 from jaxmix import theory
 
-# The paper does not say; 1 is its figure 3's, 0.2 a usual weaker one.
+# The paper does not say which Beta law; 1 mixes strongly, 0.2 is usual too.
 ALPHAS = (1.0, 0.2)
 NODES = 8
 
@@ -51,12 +52,18 @@ def compute(*, smoke: bool = False) -> dict[str, Any]:
   told = ". ".join(
     f"Beta({alpha}, {alpha}): {moons.tell(gap)}" for alpha, gap in gaps.items()
   )
+  relu = curves[str(ALPHAS[0])]["Two-layer ReLU network"]["train"]
+  own, crossed = (
+    np.mean(relu[name], axis=0)[-1]
+    for name in ("own_approximation", "crossed_loss")
+  )
   verdict = (
     "Seen, within 10%."
     if seen
-    else "Seen only in part: eq. (3) looks at the examples and their slopes "
-    "there, not at what the network does between them, and training on it "
-    "makes use of that."
+    else "Not seen within 10%, though the curves fall alike: orders above the "
+    "second count, and eq. (3) knows a network at its examples only. Trained "
+    f"on it with Beta(1, 1), the ReLU network brings it to {own:.2f} nats, "
+    f"where Mixup's own loss is {crossed:.2f}."
   )
   return {
     "settings": settings

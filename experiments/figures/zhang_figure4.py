@@ -68,7 +68,7 @@ def compute(*, smoke: bool = False) -> dict[str, Any]:
   gaps = moons.gaps(curves)
   seen = moons.close(gaps)
   largest = "; ".join(
-    f"{name.lower().replace('relu', 'ReLU')} {gap['plain_largest']:+.1%}"
+    f"{moons.lower(name)} {moons.percent(gap['plain_largest'])}"
     for name, gap in gaps.items()
   )
   return {
