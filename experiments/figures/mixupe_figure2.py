@@ -172,10 +172,10 @@ def _caption(curves, shown, early, seeds, seen, watched) -> str:
     f"{three('ERM', 'smallest', '.2f')}), the share of negative alphas "
     f"{three('Mixup', 'negative', '.0%')}. Their sum q_i, weighted by lengths, "
     f"is negative for {three('Mixup', 'rising', '.1%')} of examples (ERM "
-    f"{three('ERM', 'rising', '.1%')}): sharpening on balance ends in some tens of "
-    "iterations. Not the paper's setting: digits instead of CIFAR-10, an MLP "
-    "instead of PreActResNets, no weight decay, constant step, batches of 100. "
-    f"First {watched} training examples; mean and range of {seeds} seeds."
+    f"{three('ERM', 'rising', '.1%')}): sharpening on balance ends in some "
+    "tens of iterations. Not the paper's setting: digits instead of CIFAR-10, "
+    "an MLP instead of PreActResNets, no weight decay, constant step, batches "
+    f"of 100. First {watched} training examples, {seeds} seeds: mean and range."
   )
 
 
