@@ -16,13 +16,6 @@ import numpy as np
 from experiments import provenance, storage
 from experiments.report import figures
 
-_OUT = flags.DEFINE_string(
-  "out", None, "Folder for the picture and its numbers.", required=True
-)
-_SMOKE = flags.DEFINE_bool(
-  "smoke", False, "Seconds instead of minutes: shows only that it runs."
-)
-
 Result = dict[str, Any]
 
 
@@ -41,12 +34,21 @@ def run(
     draw: maps compute's result to the picture.
   """
 
+  # Here and not above: two modules of one process may not define one flag, and
+  # tests import many.
+  out = flags.DEFINE_string(
+    "out", None, "Folder for the picture and its numbers.", required=True
+  )
+  smoke = flags.DEFINE_bool(
+    "smoke", False, "Seconds instead of minutes: shows only that it runs."
+  )
+
   def main(argv: list[str]) -> None:
     if len(argv) > 1:
       raise app.UsageError(f"Unexpected arguments: {argv[1:]}.")
     logging.set_verbosity(logging.INFO)
-    result = compute(smoke=_SMOKE.value)
-    folder = storage.path(_OUT.value)
+    result = compute(smoke=smoke.value)
+    folder = storage.path(out.value)
     folder.mkdir(parents=True, exist_ok=True)
     made_with = provenance.describe(f"experiments.figures.{name}")
     storage.write_json(
