@@ -2,7 +2,7 @@
 
 The setting of figure 2, with the loss under the worst l2 step of length eps
 sqrt(d) = 0.5 in Mixup's place: exact for logistic regression, by projected
-gradient ascent for the ReLU network.
+gradient ascent from several starts for the ReLU network.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from matplotlib.figure import Figure
+import optax
 
 from experiments.figures import drawing, moons, networks
 import jaxmix
@@ -19,6 +20,7 @@ from jaxmix import theory
 
 RADIUS = 0.5  # eps sqrt(d), the paper's
 ASCENT = 20
+STARTS = 8
 
 
 def worst_linear_loss(params, x, y):
@@ -29,22 +31,31 @@ def worst_linear_loss(params, x, y):
 
 
 def attacked_loss(params, x, y):
-  """The mean loss at the steps that projected gradient ascent finds."""
+  """The mean loss at the worst steps that projected gradient ascent finds."""
   # By Danskin's theorem the worst step counts as a constant beside params.
   fixed = jax.lax.stop_gradient(params)
-  worst = jaxmix.pgd(
-    jax.random.key(0),
-    lambda x: networks.logits(fixed, x),
-    x,
-    y,
-    epsilon=RADIUS,
-    norm="l2",
-    steps=ASCENT,
-    random_start=False,
-    loss_fn=jaxmix.losses.logistic,
-  )
-  worst = jax.lax.stop_gradient(worst)
-  return networks.mean_logistic(networks.logits(params, worst), y)
+
+  def ascend(key):
+    return jaxmix.pgd(
+      key,
+      lambda x: networks.logits(fixed, x),
+      x,
+      y,
+      epsilon=RADIUS,
+      norm="l2",
+      steps=ASCENT,
+      loss_fn=jaxmix.losses.logistic,
+    )
+
+  # One ascent ends at a local maximum, some 3% below the largest loss.
+  found = jax.vmap(ascend)(jax.random.split(jax.random.key(0), STARTS))
+  found = jax.lax.stop_gradient(found)
+  losses = jax.vmap(
+    lambda points: optax.sigmoid_binary_cross_entropy(
+      networks.logits(params, points), y
+    )
+  )(found)
+  return jnp.mean(jnp.max(losses, axis=0))
 
 
 def quadratic_loss(params, x, y):
@@ -76,6 +87,7 @@ def compute(*, smoke: bool = False) -> dict[str, Any]:
     | {
       "radius": RADIUS,
       "ascent_steps": ASCENT,
+      "ascent_starts": STARTS,
       "noise": moons.NOISE,
       "momentum": 0.9,
     },
@@ -90,8 +102,8 @@ def compute(*, smoke: bool = False) -> dict[str, Any]:
       f"{moons.tell(gaps)}. Trained on the standard loss instead (last row), "
       f"at most: {largest}. Two moons, n = {settings['n']}, mean and range of "
       f"{settings['seeds']} seeds; the worst step is exact for the linear "
-      f"model, else found by {ASCENT} steps of ascent. Sizes and optimiser are "
-      "ours."
+      f"model, else found by {ASCENT} steps of ascent from {STARTS} starts. "
+      "Sizes and optimiser are ours."
     ),
   }
 

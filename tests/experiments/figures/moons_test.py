@@ -114,7 +114,12 @@ def test_gaps_by_hand():
   }
   gaps = moons.gaps(dict.fromkeys(moons.MODELS, {"train": train}))
   for gap in gaps.values():
-    assert gap == {"own": -0.125, "same": 0.25, "same_largest": -0.5}
+    assert gap == {
+      "own": -0.125,
+      "own_seeds": [-0.25, 0.0],
+      "same": 0.25,
+      "same_largest": -0.5,
+    }
   assert not moons.close(gaps)
   assert moons.percent(-0.0002) == "+0.0%"
 
