@@ -193,7 +193,7 @@ def _caption(runs, chance, n, epochs, seeds, seen) -> str:
     "90% of draws, so the paper starts unusually low, and the growth is no "
     f"chance. Linear model: R grows in {linear} of {seeds} seeds, by little, "
     "and as by chance where Mixup keeps accuracy under 100%. A typical R_i "
-    f"hardly grows in the network (median {median[0][0]:.2f} to "
+    f"grows less in the network (median {median[0][0]:.2f} to "
     f"{min(m[-1] for m in median):.2f} - {max(m[-1] for m in median):.2f}), "
     f"{min(large):.1%} - {max(large):.1%} exceed 0.8. n = {n}, d = "
     f"{DIMENSION}, {epochs} epochs of SGD, no biases, Beta(1, 1); left: median "

@@ -97,8 +97,8 @@ def compute(*, smoke: bool = False) -> dict[str, Any]:
     "caption": (
       "Zhang et al. (2021), figure 4: eqs. (5) and (6) are close to the loss "
       f"under the worst l2 step of {RADIUS}. "
-      f"{'Seen, within 10%' if seen else 'Not seen within 10%'}, where "
-      "training is on it. Approximation over loss, on training data: "
+      f"{'Seen, within 10%' if seen else 'Not seen within 10%'} in the mean "
+      "over seeds, where training is on it. Approximation over loss, on training data: "
       f"{moons.tell(gaps)}. Trained on the standard loss instead (last row), "
       f"at most: {largest}. Two moons, n = {settings['n']}, mean and range of "
       f"{settings['seeds']} seeds; the worst step is exact for the linear "
