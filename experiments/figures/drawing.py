@@ -11,16 +11,10 @@ from absl import app, flags, logging
 import jax
 import matplotlib
 from matplotlib.figure import Figure
+import numpy as np
 
 from experiments import provenance, storage
 from experiments.report import figures
-
-_OUT = flags.DEFINE_string(
-  "out", None, "Folder for the picture and its numbers.", required=True
-)
-_SMOKE = flags.DEFINE_bool(
-  "smoke", False, "Seconds instead of minutes: shows only that it runs."
-)
 
 Result = dict[str, Any]
 
@@ -40,12 +34,21 @@ def run(
     draw: maps compute's result to the picture.
   """
 
+  # Here and not above: two modules of one process may not define one flag, and
+  # tests import many.
+  out = flags.DEFINE_string(
+    "out", None, "Folder for the picture and its numbers.", required=True
+  )
+  smoke = flags.DEFINE_bool(
+    "smoke", False, "Seconds instead of minutes: shows only that it runs."
+  )
+
   def main(argv: list[str]) -> None:
     if len(argv) > 1:
       raise app.UsageError(f"Unexpected arguments: {argv[1:]}.")
     logging.set_verbosity(logging.INFO)
-    result = compute(smoke=_SMOKE.value)
-    folder = storage.path(_OUT.value)
+    result = compute(smoke=smoke.value)
+    folder = storage.path(out.value)
     folder.mkdir(parents=True, exist_ok=True)
     made_with = provenance.describe(f"experiments.figures.{name}")
     storage.write_json(
@@ -64,22 +67,34 @@ def run(
     sys.exit(f"{type(error).__name__}: {error}")
 
 
-def new(columns: int = 1, height: float = 3.4) -> tuple[Figure, Any]:
-  """Returns an empty figure and its row of panels."""
+def new(
+  columns: int = 1, rows: int = 1, *, height: float = 3.4
+) -> tuple[Figure, Any]:
+  """Returns an empty figure and its panels, row by row; height is a row's."""
   figure = Figure(
-    figsize=(max(4.5, 4.0 * columns), height), layout="constrained"
+    figsize=(max(4.5, 4.0 * columns), rows * height), layout="constrained"
   )
-  return figure, figure.subplots(1, columns, squeeze=False)[0]
+  return figure, figure.subplots(rows, columns, squeeze=False).flat
+
+
+def numbers(values: Any, digits: int = 5) -> Any:
+  """Nested lists of floats for JSON, to so many digits; not finite: None."""
+  array = np.asarray(values, np.float64)
+  if array.ndim:
+    return [numbers(value, digits) for value in array]
+  return float(f"{array:.{digits}g}") if np.isfinite(array) else None
 
 
 def save(figure: Figure, caption: str, target: Any) -> None:
   """Writes the picture, its caption below it."""
   width = int(15 * figure.get_size_inches()[0])
-  figure.supxlabel(
-    textwrap.fill(caption, width), fontsize=8, x=0.01, ha="left", color="0.3"
-  )
-  with target.open("wb") as file:
-    figure.savefig(file, format="png", dpi=figures.STYLE["savefig.dpi"])
+  # Colours such as "C1" are looked up here, not when drawing was asked for.
+  with style():
+    figure.supxlabel(
+      textwrap.fill(caption, width), fontsize=8, x=0.01, ha="left", color="0.3"
+    )
+    with target.open("wb") as file:
+      figure.savefig(file, format="png")
 
 
 def style() -> Any:
