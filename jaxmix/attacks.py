@@ -80,8 +80,9 @@ def pgd(
 
   Madry et al., 2018, https://arxiv.org/abs/1706.06083. Steps follow the
   gradient's sign (linf) or its direction (l2), and are projected onto the ball,
-  then onto the bounds. Call it under `jit`: eagerly it compiles its loop
-  at every call.
+  then onto the bounds. One ascent may end on a lesser maximum (some percent of
+  the loss, even in two dimensions): take the worst of several random starts.
+  Call it under `jit`: eagerly it compiles its loop at every call.
 
   Args:
     key: PRNG key of the random start; unused without one.

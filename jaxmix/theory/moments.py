@@ -20,7 +20,8 @@ def beta_moment(
   """E_D~[(1 - lam)^j] for D~ = a/(a+b) Beta(a+1, b) + b/(a+b) Beta(b+1, a).
 
   The weights of Lemma 3.1 of Zhang et al. and Theorem 1 of MixupE, as rising
-  factorials; j = 1 gives 2ab / ((a+b)(a+b+1)).
+  factorials; j = 1 gives 2ab / ((a+b)(a+b+1)), j = 2 always half of that, since
+  E_D~[1 - lam] = 2 E[lam (1 - lam)] and E_D~[(1 - lam)^2] = E[lam (1 - lam)].
 
   Args:
     alpha: concentration, > 0; may be traced.

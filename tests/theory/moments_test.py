@@ -34,6 +34,13 @@ def test_closed_form(a, b, j):
   )
 
 
+@settings(max_examples=20, deadline=None)
+@given(CONCENTRATIONS, CONCENTRATIONS)
+def test_the_second_is_half_the_first(a, b):
+  second = theory.beta_moment(a, b, 2)
+  np.testing.assert_allclose(second, theory.beta_moment(a, b, 1) / 2, rtol=1e-9)
+
+
 def test_by_hand():
   # D~ of mixup(1) is Beta(2, 1): 1 - lam has density 2 (1 - a).
   assert theory.beta_moment(1.0, 1.0, 0) == 1.0
