@@ -51,6 +51,7 @@ setup(
       "mypy>=1.11",
       "pillow>=10.3",
       "pytest>=8.2",
+      "pytest-xdist>=3.6",
       "ruff>=0.11",
       *COLAB,
     ],

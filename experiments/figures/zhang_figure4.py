@@ -61,7 +61,7 @@ def attacked_loss(params, x, y):
 def quadratic_loss(params, x, y):
   """Eqs. (5) and (6)."""
   logit_fn = lambda x: networks.logits(params, x)
-  return jnp.mean(theory.quadratic_adversarial_loss(logit_fn, x, y, RADIUS))
+  return theory.quadratic_adversarial_loss(logit_fn, x, y, RADIUS)
 
 
 def compute(*, smoke: bool = False) -> dict[str, Any]:
