@@ -18,7 +18,8 @@ def markdown(results: Sequence[dict[str, Any]]) -> str:
   """Returns a row for each forecast: Mixup's step, and the others' over it.
 
   Args:
-    results: of `model.forecast`; rows that are missing stay empty.
+    results: of `model.forecast`; rows that are missing stay empty, and
+      comparisons of something else are passed over.
   """
   names = list(model.COMPARISONS["method"])
   header = ["model", "chips", "Mixup, ms", "hours"]
@@ -26,6 +27,8 @@ def markdown(results: Sequence[dict[str, Any]]) -> str:
   lines = [header, ["---", "---", *["--:"] * (len(header) - 2)]]
   for result in results:
     rows = {row["name"]: row for row in result["rows"]}
+    if names[0] not in rows:
+      continue
     first = rows[names[0]]
     cells = [result["model"], f"{result['topology']} ({result['chips']})"]
     if first["fits"]:

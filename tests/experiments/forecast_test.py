@@ -230,6 +230,7 @@ def test_summary_by_hand():
       "chips": 16,
       "rows": [tight, row("MixupE, clean 1/2", 70.4)],
     },
+    {"model": "c", "topology": "v3:4x4", "chips": 16, "rows": [row("ring", 9)]},
   ]
   _, _, first, second = summary.markdown(results).splitlines()
   assert first == (
