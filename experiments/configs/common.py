@@ -91,7 +91,7 @@ def base() -> ConfigDict:
   config.pgd_steps = 20  # from the image itself, each of 2.5 epsilon / steps
   # Mixup's theory on the first examples of the evaluation set.
   config.monitor = ""  # or theory
-  config.monitor_examples = 64
+  config.monitor_examples = 32
   # Several runs in one process: (name, overrides) pairs, each with every seed.
   config.sweep = ()
   config.sweep_seeds = (0,)
