@@ -194,10 +194,10 @@ def mixupe_loss(
     order if penalty == "taylor" else 1,
   )
   labels_there = targets_there if penalty_at == "mixed" else labels[:count]
-  if penalty == "approximate":
+  if len(out.moved_there) == 1:
     signed = [
       penalties.residual_dot(
-        out.logits_there, out.logits_there, labels_there, link
+        out.logits_there, out.moved_there[0], labels_there, link
       )
     ]
   else:
@@ -218,10 +218,12 @@ def mixupe_loss(
   loss = replica_mean(values.astype(jnp.float32), mask, axis_name)
   mask_there = None if mask is None else mask[:count]
   factors = _factors(plan, moments, len(terms), axis_name)
-  term = sum(
+  term, *higher = (
     factor * replica_mean(values, mask_there, axis_name)
     for factor, values in zip(factors, terms, strict=True)
   )
+  for more in higher:
+    term += more
 
   total_loss, total_term = jax.lax.stop_gradient((loss, term))
   if axis_name is not None:
@@ -301,7 +303,7 @@ class _Passes(NamedTuple):
     logits: [B, ...], at the mixed inputs.
     logits_there: [m, ...], at the penalty's points.
     moved_there: [m, ...] each, their derivatives towards the mean, the first
-      first; none for the approximate penalty.
+      first; for the approximate penalty the logits themselves.
     aux: of the last pass.
   """
 
@@ -327,7 +329,7 @@ def _run_passes(
     call = lambda batch: run(batch, **kwargs)
     if tangents is None:
       logits, aux = call(inputs)
-      return logits, [], aux
+      return logits, [logits], aux
     if order == 1:
       logits, moved, aux = jax.jvp(call, (inputs,), (tangents,), has_aux=True)
       return logits, [moved], aux

@@ -274,6 +274,5 @@ def is_enhanced(config: ConfigDict) -> bool:
 
 def _choice(config: ConfigDict, key: str, options: tuple[str, ...]) -> None:
   if config[key] not in options:
-    raise ValueError(
-      f"{key} must be one of {', '.join(options)}; got {config[key]!r}."
-    )
+    known = ", ".join(option or '""' for option in options)
+    raise ValueError(f"{key} must be one of {known}; got {config[key]!r}.")

@@ -138,7 +138,9 @@ def test_a_runs_evaluation_lines_hold_it(tmp_path):
 
 
 def test_errors():
-  with pytest.raises(ValueError, match="monitor must be one of , theory; got"):
+  with pytest.raises(
+    ValueError, match='monitor must be one of "", theory; got'
+  ):
     make_config(monitor="everything")
   with pytest.raises(ValueError, match="monitor_examples must be at least 1"):
     make_config(monitor_examples=0)
