@@ -30,6 +30,7 @@ def create(
   config: ConfigDict,
   dataset: Dataset,
   policy: jaxmix.MixingPolicy,
+  normalize: Callable[..., jax.Array],
   axis_name: str,
 ) -> Callable[[TrainState, dict[str, jax.Array]], Values]:
   """Returns (state, one replica's evaluation batch) -> float32 scalars.
@@ -46,17 +47,14 @@ def create(
 
   Args:
     config: resolved.
-    dataset: for its shapes and scale.
+    dataset: for its numbers of classes and of examples.
     policy: the method's law of lam.
+    normalize: (pixels, dtype) -> the model's input.
     axis_name: the mapped axis.
   """
   # Second derivatives are worth nothing in bfloat16.
   model = models.create(
     config.model, dataset.num_classes, axis_name=None, **config.model_options
-  )
-  mean, std = (
-    jnp.asarray(values, jnp.float32).reshape(1, 1, 1, -1)
-    for values in (dataset.mean, dataset.std)
   )
   size = min(config.monitor_examples, dataset.num_eval)
 
@@ -67,7 +65,7 @@ def create(
     }
     # Padding is at the end of each process's share.
     first = jnp.argsort(~batch["mask"], stable=True)[:size]
-    images = (batch["image"][first].astype(jnp.float32) - mean) / std
+    images = normalize(batch["image"][first], jnp.float32)
     labels = batch["label"][first]
     centre = jnp.mean(images, axis=0, keepdims=True)
     variables = {"params": state.params, "batch_stats": state.batch_stats}

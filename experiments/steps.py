@@ -61,7 +61,7 @@ def create(config: ConfigDict, dataset: Dataset) -> Steps:
   mean = jnp.asarray(dataset.mean, jnp.float32).reshape(1, 1, 1, -1)
   std = jnp.asarray(dataset.std, jnp.float32).reshape(1, 1, 1, -1)
 
-  def normalize(pixels):
+  def normalize(pixels, dtype=dtype):
     """uint8 pixels to the model's input; fused with mixing by XLA."""
     return ((pixels.astype(jnp.float32) - mean) / std).astype(dtype)
 
@@ -147,7 +147,9 @@ def create(config: ConfigDict, dataset: Dataset) -> Steps:
 
   watch = None
   if config.monitor:
-    watch = monitor.create(config, dataset, _mixing_law(config), AXIS)
+    watch = monitor.create(
+      config, dataset, _mixing_law(config), normalize, AXIS
+    )
   return Steps(init, train, evaluate, watch)
 
 

@@ -15,7 +15,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from jaxmix import checks, losses, penalties, taylor
+from jaxmix import checks, losses, penalties, policies, taylor
 from jaxmix.losses import LossFn
 from jaxmix.penalties import directional_penalty as directional_penalty
 from jaxmix.penalties import (
@@ -242,9 +242,8 @@ def _factors(plan, moments, order, axis_name) -> list[chex.Array]:
     if moments is not None:
       moment = jnp.asarray(moments[j]).astype(jnp.float32)
     else:
-      kept = plan.weight * (1.0 - plan.lam) ** j
-      swapped = (1.0 - plan.weight) * plan.lam**j
-      moment = replica_mean(kept + swapped, plan.mask, axis_name)
+      powers = policies.shift_power(plan.lam, plan.weight, j)
+      moment = replica_mean(powers, plan.mask, axis_name)
       if axis_name is not None:
         moment = jax.lax.pmean(moment, axis_name)
     factors.append(moment / math.factorial(j))

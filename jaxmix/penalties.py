@@ -144,21 +144,14 @@ def loss_derivatives(
   def partition(f):
     if link == "softmax":
       return jax.nn.logsumexp(f, axis=-1)
-    return _sum_classes(_smooth(f))
+    return _sum_classes(taylor.softplus(f))
 
-  if len(series) == 1:
-    return [-residual_dot(logits, series[0], labels, link)]
   return [
     curve - _target_dot(term, labels, link)
     for curve, term in zip(
       taylor.compose(partition, logits, series), series, strict=True
     )
   ]
-
-
-def _smooth(f):
-  """log(1 + exp f) as a sum over two classes: smooth at 0 in Taylor mode."""
-  return jax.nn.logsumexp(jnp.stack([jnp.zeros_like(f), f]), axis=0)
 
 
 def towards_mean(x, input_mean):

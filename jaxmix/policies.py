@@ -256,13 +256,30 @@ def weighted(
   lam, prob = beta_law.nodes(alpha, beta)
   lam, prob = jnp.asarray(lam, jnp.float32), jnp.asarray(prob, jnp.float32)
   kept = gamma(lam)
-  shift = jnp.sum(prob * (kept * (1.0 - lam) + (1.0 - kept) * lam))
+  shift = jnp.sum(prob * shift_power(lam, kept, 1))
 
   def quadrature(num_nodes):
     lam, prob = beta_law.nodes(alpha, beta, num_nodes)
     return lam, gamma(jnp.asarray(lam, jnp.float32)), prob
 
   return MixingPolicy(sample, shift, quadrature)
+
+
+def shift_power(lam: Any, weight: Any, j: int) -> Any:
+  """E[(1 - lam)^j] under the DAT equivalent of a draw (lam, weight).
+
+  The example is kept with probability weight, else swapped with its partner,
+  see `as_dat`.
+
+  Args:
+    lam: weights of the examples, any shape.
+    weight: of their labels, shaped like lam.
+    j: power, >= 0.
+
+  Returns:
+    Shaped like lam.
+  """
+  return weight * (1.0 - lam) ** j + (1.0 - weight) * lam**j
 
 
 def erm(mean_shift: chex.Numeric = 0.0) -> MixingPolicy:

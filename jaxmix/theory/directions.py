@@ -40,7 +40,7 @@ def direction_coefficients(
     TypeError: as `standard_loss`.
     ValueError: as `standard_loss`.
   """
-  n = likelihood.check_data(logit_fn, x, y)
+  n, *_ = likelihood.check_data(logit_fn, x, y)
   logits_of = likelihood.single(logit_fn)
   if input_mean is None:
     input_mean = jnp.mean(x, axis=0)
@@ -75,7 +75,7 @@ def cosines(
     TypeError: if x is not floating point.
     ValueError: if the logits are neither [n] nor [n, K].
   """
-  n = likelihood.check_data(logit_fn, x)
+  n, *_ = likelihood.check_data(logit_fn, x)
   logits_of = likelihood.single(logit_fn)
   one = lambda point: jnp.abs(_cosines_of_gradients(logits_of, point, point))
   return jax.lax.map(one, x, batch_size=min(block_size, n))
@@ -103,7 +103,7 @@ def loss_cosines(
     TypeError: as `standard_loss`.
     ValueError: as `standard_loss`.
   """
-  n = likelihood.check_data(logit_fn, x, y)
+  n, *_ = likelihood.check_data(logit_fn, x, y)
   loss = likelihood.loss_of_one(logit_fn)
 
   def one(example):

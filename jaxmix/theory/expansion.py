@@ -176,7 +176,7 @@ def regularizers(
     TypeError: as `standard_loss`.
     ValueError: as `mixup_loss`.
   """
-  n = likelihood.check_data(logit_fn, x, y)
+  n, *_ = likelihood.check_data(logit_fn, x, y)
   policy = as_policy(alpha, beta, policy)
   logits_of = likelihood.single(logit_fn)
   mean = jnp.mean(x, axis=0)
@@ -301,7 +301,7 @@ def taylor_mixup_loss(
     TypeError: as `standard_loss`.
     ValueError: as `mixup_loss`, or if order < 0.
   """
-  n = likelihood.check_data(logit_fn, x, y)
+  n, *_ = likelihood.check_data(logit_fn, x, y)
   moments = shift_moments(as_policy(alpha, beta, policy), order)
   loss = likelihood.loss_of_one(logit_fn, log_partition)
   y = jnp.asarray(y)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmix import checks
+from jaxmix import checks, taylor
 
 LogitFn = Callable[[chex.Array], chex.Array]
 LogPartition = Callable[[chex.Array], chex.Array]
@@ -30,9 +30,7 @@ def log_partition(logits: chex.Array) -> chex.Array:
     Scalar.
   """
   if logits.ndim == 0:
-    # As a sum over two classes: it has derivatives of every order at 0, which
-    # softplus, a maximum and a correction, has not under Taylor mode.
-    logits = jnp.stack([jnp.zeros_like(logits), logits])
+    return taylor.softplus(logits)
   return jax.nn.logsumexp(logits)
 
 
@@ -92,8 +90,8 @@ def loss_of_one(
 
 def check_data(
   logit_fn: LogitFn, x: chex.Array, y: chex.Array | None = None
-) -> int:
-  """Returns n after checking the data against what logit_fn gives for it.
+) -> tuple[int, ...]:
+  """Returns the logits' shape, after checking the data against it.
 
   Args:
     logit_fn: maps [n, ...] to [n] or [n, K].
@@ -101,7 +99,7 @@ def check_data(
     y: [n] labels, [n, K] weights, or None.
 
   Returns:
-    n, the number of examples.
+    (n,) or (n, K).
 
   Raises:
     TypeError: if x is not floating point, or y is neither integers nor floats,
@@ -117,7 +115,7 @@ def check_data(
       f"shape {shape}; for K = 1, return logits[:, 0]."
     )
   if y is None:
-    return n
+    return shape
   checks.label_array("y", y)
   if jnp.shape(y) not in ((n,), shape):
     raise ValueError(
@@ -130,4 +128,4 @@ def check_data(
       f"y must be integer classes beside logits {shape}, got "
       f"{jnp.result_type(y)}; convert with y.astype(int)."
     )
-  return n
+  return shape

@@ -66,7 +66,7 @@ def shift_moments(policy: policies.MixingPolicy, order: int) -> chex.Array:
   lam, weight, prob = quadrature(policy, max(NODES, order + 1))
   xp = np if isinstance(prob * weight, np.ndarray) else jnp
   powers = [
-    xp.sum(prob * (weight * (1.0 - lam) ** j + (1.0 - weight) * lam**j))
+    xp.sum(prob * policies.shift_power(lam, weight, j))
     for j in range(order + 1)
   ]
   return xp.stack(powers)

@@ -152,9 +152,9 @@ def mixup_radius(
     TypeError: as `standard_loss`.
     ValueError: as `mixup_loss`, or if y is missing beside [n, K] logits.
   """
-  n = likelihood.check_data(logit_fn, x, y)
+  n, *classes = likelihood.check_data(logit_fn, x, y)
   policy = as_policy(alpha, beta, policy)
-  if len(jax.eval_shape(logit_fn, x).shape) == 1:
+  if not classes:
     aligned = directions.cosines(logit_fn, x)
   elif y is None:
     raise ValueError("y is needed for the radius of a network of K logits.")
@@ -283,10 +283,10 @@ def constant_radius(
 
 
 def _check_binary(logit_fn, x, y) -> int:
-  n = likelihood.check_data(logit_fn, x, y)
-  shape = jax.eval_shape(logit_fn, x).shape
-  if len(shape) != 1:
+  n, *classes = likelihood.check_data(logit_fn, x, y)
+  if classes:
     raise ValueError(
-      f"The theorem is for binary logits [n] = ({n},), got shape {shape}."
+      f"The theorem is for binary logits [n] = ({n},), got shape "
+      f"{(n, *classes)}."
     )
   return n
