@@ -78,6 +78,10 @@ def create(config: ConfigDict, dataset: Dataset) -> Steps:
     key = jax.random.fold_in(key, state.step)
     key = jax.random.fold_in(key, jax.lax.axis_index(AXIS))
     key_plan, key_dropout = jax.random.split(key)
+    if config.dropout_prng != "threefry2x32":
+      key_dropout = jax.random.wrap_key_data(
+        jax.random.bits(key_dropout, (4,), jnp.uint32), impl=config.dropout_prng
+      )
     images, labels = normalize(batch["image"]), batch["label"]
     plan = draw_plan(config, key_plan, images, batch, normalize)
 

@@ -48,6 +48,9 @@ def base() -> ConfigDict:
   config.model = "resnet50"
   config.model_options = ConfigDict()
   config.dtype = "float32"  # of the computation; parameters are float32
+  # Of dropout's bits. rbg, the hardware's generator, is much faster on a TPU;
+  # its numbers may differ from one kind of device, or version, to the next.
+  config.dropout_prng = "threefry2x32"
   # Method. None is filled in from `recipe` for the method in force.
   config.method = "mixupe"
   config.alpha = config_dict.placeholder(float)
@@ -213,6 +216,7 @@ def resolve(config: ConfigDict) -> ConfigDict:
   _choice(config, "clean_pass", ("joint", "split", "separate"))
   _choice(config, "optimizer", ("sgd", "adamw"))
   _choice(config, "dtype", ("float32", "bfloat16"))
+  _choice(config, "dropout_prng", ("threefry2x32", "rbg", "unsafe_rbg"))
   _choice(config, "monitor", ("", "theory"))
   _choice(config, "pgd_norm", ("linf", "l2"))
   if config.method == "cutmix":

@@ -12,6 +12,7 @@ def base() -> ConfigDict:
   config.batch_size = 4096
   config.eval_batch_size = 4096
   config.dtype = "bfloat16"
+  config.dropout_prng = "rbg"
   config.total_steps = 100_000
   config.polyak_rate = 0.999
   config.log_every = 100

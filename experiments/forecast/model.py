@@ -15,10 +15,11 @@ from experiments.forecast import roofline as roofline_lib
 
 NOTE = (
   "A model, not a measurement: the step was compiled for this topology, not "
-  "run. Its time is the longest of operations / peak, bytes accessed / memory "
+  "run. Its time is the longest of operations / peak, memory traffic / memory "
   "bandwidth and bytes sent / interconnect bandwidth. A real step takes more, "
-  "and input, evaluation and checkpoints come on top. Operations and bytes are "
-  "the compiler's own counts."
+  "and input, evaluation and checkpoints come on top. Operations are the "
+  "compiler's own count; traffic is that of its program's arrays that are not "
+  "kept on the chip."
 )
 _CLEAN = {"method": "mixupe", "penalty": "approximate", "penalty_at": "clean"}
 COMPARISONS: dict[str, dict[str, Mapping[str, Any]]] = {

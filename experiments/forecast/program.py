@@ -36,7 +36,9 @@ class Compiled(NamedTuple):
     temporary_bytes: activations and the like.
     peak_bytes: all memory the program needs.
     flops: operations of a step.
-    bytes_accessed: memory traffic of a step.
+    bytes_accessed: of a step, by the compiler's own count, which does not tell
+      memory from what is kept on the chip.
+    traffic: the two of them, see `hlo.traffic`.
     collectives: by kind.
     text: the optimised HLO.
     seconds: that compiling took.
@@ -49,6 +51,7 @@ class Compiled(NamedTuple):
   peak_bytes: int
   flops: float | None
   bytes_accessed: float | None
+  traffic: hlo.Traffic | None
   collectives: dict[str, hlo.Collectives] | None
   text: str
   seconds: float
@@ -122,6 +125,7 @@ def compile_step(
       peak_bytes=own + temporary,
       flops=None,
       bytes_accessed=None,
+      traffic=None,
       collectives=None,
       text="",
       seconds=seconds,
@@ -137,6 +141,7 @@ def compile_step(
     peak_bytes=peak_bytes(memory),
     flops=cost["flops"],
     bytes_accessed=cost["bytes accessed"],
+    traffic=hlo.traffic(text),
     collectives=hlo.collectives(text),
     text=text,
     seconds=seconds,

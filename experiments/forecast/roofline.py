@@ -22,7 +22,7 @@ class Roofline(NamedTuple):
 
   Attributes:
     compute: operations over peak operations a second.
-    memory: bytes accessed over memory bandwidth.
+    memory: bytes read from and written to memory, over its bandwidth.
     interconnect: bytes sent over interconnect bandwidth.
   """
 
@@ -42,12 +42,12 @@ class Roofline(NamedTuple):
 
 
 def roofline(
-  chip: Chip, *, flops: float, bytes_accessed: float, bytes_sent: float
+  chip: Chip, *, flops: float, memory_bytes: float, bytes_sent: float
 ) -> Roofline:
   """Returns the times of one chip's operations and bytes."""
   return Roofline(
     flops / chip.peak_flops,
-    bytes_accessed / chip.hbm_bandwidth,
+    memory_bytes / chip.hbm_bandwidth,
     bytes_sent / chip.ici_bandwidth,
   )
 
@@ -78,17 +78,19 @@ def per_chip(
     return row | {"advice": advice(config, compiled, chip, chips)}
   assert compiled.donated_bytes is not None
   assert compiled.flops is not None and compiled.bytes_accessed is not None
-  assert compiled.collectives is not None
+  assert compiled.traffic is not None and compiled.collectives is not None
   sent = hlo.sent(compiled.collectives, chips * devices)
   times = roofline(
     chip,
     flops=compiled.flops * devices,
-    bytes_accessed=compiled.bytes_accessed * devices,
+    memory_bytes=compiled.traffic.memory * devices,
     bytes_sent=sent * devices,
   )
   return row | {
     "donated_bytes": compiled.donated_bytes * devices,
     "flops": compiled.flops * devices,
+    "memory_traffic_bytes": compiled.traffic.memory * devices,
+    "on_chip_traffic_bytes": compiled.traffic.on_chip * devices,
     "bytes_accessed": compiled.bytes_accessed * devices,
     "collectives": {
       kind: {"count": each.number, "bytes": each.bytes * devices}

@@ -38,7 +38,7 @@ def markdown(result: dict[str, Any]) -> str:
     ),
   )
   line("TFLOP", compiled(lambda row: f"{row['flops'] / 1e12:.2f}"))
-  line("accessed, GB", gigabytes("bytes_accessed"))
+  line("memory traffic, GB", gigabytes("memory_traffic_bytes"))
   kinds = sorted({kind for row in rows for kind in row.get("collectives", {})})
   for kind in kinds:
     line(kind, compiled(lambda row, kind=kind: _collective(row, kind)))

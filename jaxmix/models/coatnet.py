@@ -13,6 +13,7 @@ import numpy as np
 from jaxmix.models import interface
 from jaxmix.models.norm import BatchNorm
 from jaxmix.models.transformer import (
+  Dropout,
   DropPath,
   FeedForward,
   Implementation,
@@ -214,7 +215,7 @@ class TransformerBlock(nn.Module):
       y.reshape(batch, height * width, channels),
       relative_bias(table, height, width),
     )
-    y = nn.Dropout(self.dropout, deterministic=not train)(y)
+    y = Dropout(self.dropout)(y, train)
     x = x + drop_path(y.reshape(x.shape), train)
 
     y = layer_norm(x, "norm_mlp")

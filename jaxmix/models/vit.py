@@ -9,6 +9,7 @@ import jax.numpy as jnp
 
 from jaxmix.models import interface
 from jaxmix.models.transformer import (
+  Dropout,
   DropPath,
   FeedForward,
   Implementation,
@@ -50,7 +51,7 @@ class EncoderBlock(nn.Module):
       implementation=self.attention_implementation,
       name="attention",
     )(y)
-    y = nn.Dropout(self.dropout, deterministic=not train)(y)
+    y = Dropout(self.dropout)(y, train)
     x = x + drop_path(y, train)
     y = layer_norm(x, "norm_mlp")
     y = FeedForward(
@@ -160,7 +161,7 @@ class VisionTransformer(nn.Module):
       jnp.float32,
     )
     x = x + position.astype(self.dtype)
-    x = nn.Dropout(self.dropout, deterministic=not train)(x)
+    x = Dropout(self.dropout)(x, train)
 
     for index, rate in enumerate(drop_path_rates(self.drop_path, self.depth)):
       x = block(

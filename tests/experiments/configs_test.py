@@ -117,6 +117,7 @@ def test_bad_arguments_are_named(arg, message):
     ({"clean_pass": "twice"}, "clean_pass must be one of"),
     ({"optimizer": "lion"}, "optimizer must be one of sgd, adamw"),
     ({"dtype": "float16"}, "dtype must be one of"),
+    ({"dropout_prng": "philox"}, "dropout_prng must be one of .*'philox'"),
     ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
     ({"pgd_steps": 0}, "pgd_steps must be at least 1, got 0"),
     ({"pgd_norm": "l1"}, "pgd_norm must be one of linf, l2; got 'l1'"),

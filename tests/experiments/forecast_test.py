@@ -77,6 +77,98 @@ def test_unknown_type_is_an_error():
     hlo.shape_bytes("q7[4]")
 
 
+STEP = """
+HloModule jit_train, is_scheduled=true
+
+%fused.1 (p: f32[8,4]) -> f32[8,4] {
+  %p = f32[8,4]{1,0:T(8,128)} parameter(0)
+  ROOT %negate.1 = f32[8,4]{1,0:T(8,128)} negate(%p)
+}
+
+%region_0.3_spmd (q: (s32[], f32[4])) -> (s32[], f32[4]) {
+  %q = (s32[]{:T(128)}, f32[4]{0:T(128)}) parameter(0)
+  %get-tuple-element.9 = f32[4]{0:T(128)} get-tuple-element(%q), index=1
+  ROOT %sine.2 = f32[4]{0:T(128)} sine(%get-tuple-element.9)
+}
+
+%region_1.4 (q.1: (s32[], f32[4])) -> pred[] {
+  ROOT %compare.2 = pred[] compare(%q.1, %q.1), direction=LT
+}
+
+ENTRY %main.10_spmd (a: f32[8,4], b: bf16[3,130]) -> f32[8,4] {
+  %a = f32[8,4]{1,0:T(8,128)} parameter(0), metadata={op_name="a"}
+  %b = bf16[3,130]{0,1:T(8,128)(2,1)} parameter(1)
+%s
+}
+"""
+
+
+@pytest.mark.parametrize(
+  ("line", "traffic"),
+  [
+    # Tiles of 8 x 128 on the two axes: 8 x 128 floats in and out.
+    ("%c = f32[8,4]{1,0:T(8,128)} fusion(%a), calls=%fused.1", (8192, 0)),
+    # The other order: 130 rows to 136, 3 columns to 128.
+    ("%c = f32[]{:T(128)} reduce(%b, %b), to_apply=%sum", (4 + 2 * 34816, 0)),
+    # The result stays on the chip.
+    ("%c = f32[8,4]{1,0:T(8,128)S(1)} exp(%a)", (4096, 4096)),
+    # Not tiled, with types among the operands; one result of two on the chip.
+    (
+      "%c = (f32[5]{0:S(1)}, /*index=1*/f32[7]{0}) custom-call(f32[8,4]{1,0"
+      ':T(8,128)} %a), custom_call_target="f(x)"',
+      (28 + 4096, 20),
+    ),
+    # A prefetch of three rows of one tile, and of everything.
+    (
+      "%c = ((f32[8,4]{1,0:T(8,128)}), f32[3,4]{1,0:T(4,128)S(1)}, s32[]{:S(2)}"
+      ") slice-start(%a), slice={[0:3], [0:4]}\n"
+      "%d = f32[3,4]{1,0:T(4,128)S(1)} slice-done(%c)",
+      (2048, 2048),
+    ),
+    (
+      "%c = (f32[8,4]{1,0:T(8,128)S(1)}, f32[8,4]{1,0:T(8,128)}, u32[]{:S(2)})"
+      " copy-start(%a)",
+      (4096, 4096),
+    ),
+    # Out of the chip.
+    (
+      "%c = f32[8,4]{1,0:T(8,128)S(1)} tanh(%a)\n"
+      "%d = (f32[8,4]{1,0:T(8,128)}, f32[8,4]{1,0:T(8,128)S(1)}, u32[]{:S(2)})"
+      " copy-start(%c)",
+      (8192, 8192),
+    ),
+    # Two elements of 32, and where they are.
+    ("%c = f32[2]{0} gather(%a, s32[1]{0} %i), slice_sizes={1,2}", (16, 0)),
+    ("%c = f32[4]{0} slice(%a), slice={[0:1], [0:4]}", (32, 0)),
+    # Both kinds of asynchronous collective.
+    (
+      "%c = (f32[8,4]{1,0:T(8,128)}, f32[16,4]{1,0:T(8,128)}) all-gather-start"
+      "(%a), dimensions={0}",
+      (8192 + 4096, 0),
+    ),
+    ("%c = f32[8,4]{1,0:T(8,128)} all-reduce-start(%a)", (8192, 0)),
+    # A loop's body once, whatever calls it; its condition has no arrays.
+    (
+      "%c = (s32[], f32[4]) while(%a), condition=%region_1.4, "
+      "body=%region_0.3_spmd\n"
+      "%d = (s32[], f32[4]) while(%c), condition=%region_1.4, "
+      "body=%region_0.3_spmd",
+      (1024, 0),
+    ),
+    # Names for what is there.
+    ("%c = f32[32]{0} bitcast(%a)\n%d = (f32[32]{0}) tuple(%c)", (0, 0)),
+  ],
+)
+def test_memory_traffic_by_hand(line, traffic):
+  lines = "\n".join(f"  {each}" for each in line.split("\n"))
+  assert hlo.traffic(STEP.replace("%s\n", f"{lines}\n")) == traffic
+
+
+def test_traffic_needs_an_entry():
+  with pytest.raises(ValueError, match="no ENTRY"):
+    hlo.traffic("HloModule empty")
+
+
 def test_bytes_sent_on_a_ring_of_four():
   each = {kind: hlo.Collectives(1, 100) for kind in hlo.KINDS}
   assert {kind: hlo.sent({kind: each[kind]}, 4) for kind in hlo.KINDS} == {
@@ -102,7 +194,8 @@ def make_compiled(**changes):
     temporary_bytes=800,
     peak_bytes=950,
     flops=400.0,
-    bytes_accessed=150.0,
+    bytes_accessed=170.0,
+    traffic=hlo.Traffic(memory=150, on_chip=90),
     collectives={"all-reduce": hlo.Collectives(3, 40)},
     text="",
     seconds=1.0,
@@ -127,7 +220,7 @@ def make_config(arg=None, **changes):
 def test_roofline_by_hand(costs, times, bound):
   flops, accessed, sent = costs
   found = roofline_lib.roofline(
-    make_chip(), flops=flops, bytes_accessed=accessed, bytes_sent=sent
+    make_chip(), flops=flops, memory_bytes=accessed, bytes_sent=sent
   )
   assert (tuple(found), found.step, found.bound) == (times, max(times), bound)
 
@@ -141,6 +234,9 @@ def test_one_chip_of_two_cores_by_hand():
   assert row["examples_per_chip"] == 16
   assert (row["argument_bytes"], row["temporary_bytes"]) == (200, 1600)
   assert (row["peak_bytes"], row["donated_bytes"]) == (1900, 120)
+  assert row["memory_traffic_bytes"] == 300
+  assert row["on_chip_traffic_bytes"] == 180
+  assert row["bytes_accessed"] == 340
   assert row["collectives"] == {"all-reduce": {"count": 3, "bytes": 80}}
   # 2 * 7 / 8 * 40 bytes a device.
   assert row["bytes_sent"] == 140.0
@@ -353,7 +449,10 @@ def test_compiles_a_tiny_sibling_by_pmap_and_by_shard_map():
   json.dumps(result)
   assert "does not fit" not in table.markdown(result)
   pmap, shard_map = result["rows"]
-  for key in ("flops", "bytes_accessed", "collectives", "peak_bytes"):
+  for key in (
+    *("flops", "bytes_accessed", "memory_traffic_bytes"),
+    *("collectives", "peak_bytes"),
+  ):
     assert pmap[key] == shard_map[key], key
   assert pmap["fits"] and pmap["replicas"] == 4
   # Three layers of statistics forwards and backwards, L and R, and one for all
@@ -366,6 +465,10 @@ def test_compiles_a_tiny_sibling_by_pmap_and_by_shard_map():
   assert 0 < kept < 16_384 < pmap["donated_bytes"]
   assert 0 < pmap["temporary_bytes"] < pmap["peak_bytes"] < pmap["hbm_bytes"]
   assert pmap["flops"] > 0 < pmap["bytes_accessed"]
+  # What it reads once and writes once, at least, and not more than the
+  # compiler counts with what stays on the chip.
+  assert pmap["memory_traffic_bytes"] >= pmap["donated_bytes"]
+  assert pmap["memory_traffic_bytes"] <= pmap["bytes_accessed"]
 
 
 @needs_libtpu

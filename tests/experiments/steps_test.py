@@ -107,6 +107,41 @@ def test_one_times_64_equals_eight_times_8(monkeypatch, changes):
 )
 def test_pmap_equals_shard_map(arg):
   config = make_config(arg)
+  assert_pmap_equals_shard_map(config)
+
+
+def vit_config(**changes):
+  """A transformer of one block of width 8, dropping half."""
+  config = digits.get_config("method=mixupe,model=vit_b16_tiny")
+  config.model_options = {"patch_size": 4, "hidden_size": 8, "depth": 1}
+  config.model_options.dropout = 0.5
+  config.batch_size = 64
+  with config.unlocked():
+    config.update_from_flattened_dict(changes)
+  return common.resolve(config)
+
+
+def test_hardware_bits_are_the_same_under_pmap_and_shard_map():
+  assert_pmap_equals_shard_map(vit_config(dropout_prng="rbg"))
+
+
+def test_dropout_prng_changes_the_dropped_and_nothing_else():
+  def gradient_norms(**changes):
+    norms = []
+    for impl in ("threefry2x32", "rbg", "unsafe_rbg"):
+      config = vit_config(dropout_prng=impl, **changes)
+      mapped = parallel.create("pmap", make_steps(config))
+      state = mapped.init(jax.random.key(0))
+      batch = mapped.place([batch_of(config)])
+      metrics = mapped.train(state, batch, jax.random.key(1))[1]
+      norms.append(float(np.asarray(metrics["gradient_norm"])[0]))
+    return norms
+
+  assert len(set(gradient_norms())) == 3
+  assert len(set(gradient_norms(**{"model_options.dropout": 0.0}))) == 1
+
+
+def assert_pmap_equals_shard_map(config):
   own = make_steps(config)
   results = []
   for kind in ("pmap", "shard_map"):

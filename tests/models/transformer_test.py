@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxmix.models.transformer import (
+  Dropout,
   DropPath,
   FeedForward,
   SelfAttention,
@@ -114,6 +115,43 @@ def test_feed_forward_drops_hidden_and_output():
   error = np.sqrt(zeros * (1 - zeros) / len(y))
   assert abs(np.mean(y == 0) - zeros) < 4 * error
   np.testing.assert_allclose(layer.apply(v, x, False), 4 * np.ones_like(x))
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("impl", ["threefry2x32", "rbg"])
+def test_dropout_keeps_or_scales_each_element(impl, dtype):
+  rate, n = 0.1, 40_000
+  x = jnp.full((n // 8, 8), 2.0, dtype)
+  key = jax.random.key(3, impl=impl)
+  y = Dropout(rate).apply({}, x, True, rngs={"dropout": key})
+  assert y.dtype == dtype
+  y = np.asarray(y, np.float32)
+  dropped = y == 0
+  # 6554 of 65536 draws: the nearest to 0.1, and the scale goes with it.
+  share = 6554 / 65536
+  expected = jnp.asarray(2.0, dtype) * (1 / (1 - share))
+  np.testing.assert_array_equal(y[~dropped], np.float32(expected))
+  error = np.sqrt(share * (1 - share) / n)
+  assert abs(dropped.mean() - share) < 4 * error
+  # Elements of an example fall alone: the shares of rows are binomial.
+  spread = np.var(dropped.mean(axis=1)) / (share * (1 - share) / 8)
+  assert abs(spread - 1) < 4 * np.sqrt(2 / (n / 8))
+  again = Dropout(rate).apply({}, x, True, rngs={"dropout": key})
+  np.testing.assert_array_equal(np.asarray(again, np.float32), y)
+
+
+def test_dropout_at_its_ends():
+  x = jnp.arange(6.0).reshape(2, 3)
+  rngs = {"dropout": jax.random.key(0)}
+  for rate, train, expected in [
+    *((0.0, True, x), (0.5, False, x), (1.0, False, x)),
+    *((1.0, True, 0 * x), (1e-6, True, x)),
+  ]:
+    y = Dropout(rate).apply({}, x, train, rngs=rngs)
+    np.testing.assert_array_equal(y, expected)
+  for rate in (-0.1, 1.1):
+    with pytest.raises(ValueError, match=r"dropout must be in \[0, 1\], got"):
+      Dropout(rate).apply({}, x, True, rngs=rngs)
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
