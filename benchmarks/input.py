@@ -2,14 +2,15 @@
 
   python -m benchmarks.input --images=FOLDER [--pattern=REGEX] [--repeat=16]
     [--batch=128 --size=224] [--seconds=10 --rounds=3] [--batches=2000]
-    [--cores=N] [--out=FILE.json]
+    [--shorter_side=256] [--cores=N] [--out=FILE.json]
 
 The folder's JPEGs (as `experiments.inputs.prepare` takes them, each --repeat
 times) are written as TFRecords, and read back by what training reads with:
-shuffle, random resized crop, bicubic resize, flip, batch. Beside it stand the
-same work by Pillow and by OpenCV in a PyTorch DataLoader with a worker a core,
-and tf.data's decoding of the crop alone. Contenders run one at a time, in
-processes of their own, in turns.
+shuffle, random resized crop, bicubic resize, flip, batch; and once more from
+images prepared with --shorter_side. Beside it stand the same work by Pillow
+and by OpenCV in a PyTorch DataLoader with a worker a core, and tf.data's
+decoding of the crop alone. Contenders run one at a time, in processes of their
+own, in turns.
 
 What each stage takes is the difference between pipelines that end after it.
 --batches is the length of a last run whose memory is recorded as it goes.
@@ -37,6 +38,8 @@ STAGES = ("records", "parse", "crop", "resize")
 CONTENDERS = {
   "jaxmix": "jaxmix: tf.data, whole pipeline",
   "bilinear": "jaxmix, bilinear resize",
+  "small": "jaxmix, from smaller images",
+  "small_bilinear": "jaxmix, both",
   "crop": "tf.data: decode the crop alone",
   "pillow": "Pillow in a PyTorch DataLoader",
   "opencv": "OpenCV in a PyTorch DataLoader",
@@ -77,6 +80,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
   parser.add_argument("--images", required=True, help="folder of JPEGs")
   parser.add_argument("--pattern", default="", help="see inputs.prepare")
   parser.add_argument("--repeat", type=int, default=16)
+  parser.add_argument(
+    "--shorter_side", type=int, default=256, help="of the smaller images"
+  )
   parser.add_argument("--batch", type=int, default=128)
   parser.add_argument("--size", type=int, default=224, help="side, pixels")
   parser.add_argument("--seconds", type=float, default=10.0, help="a round")
@@ -102,13 +108,22 @@ def _prepare(options: argparse.Namespace, folder: pathlib.Path) -> dict:
     for i in range(options.repeat):
       link = folder / "jpegs" / label / f"{len(sizes)}_{i}.jpg"
       link.symlink_to(os.path.abspath(path))
-  prepare.prepare(
-    str(folder / "jpegs"), str(folder / "data"), eval_split="same"
-  )
+  stored = {"data": 0, "small": options.shorter_side}
+  bytes_stored = {}
+  for name, side in stored.items():
+    done = prepare.prepare(
+      str(folder / "jpegs"),
+      str(folder / name),
+      eval_fraction=1e-9,  # one image: all are read by training
+      shorter_side=side,
+    )
+    files = pathlib.Path(done["path"]).glob("*-train.tfrecord*")
+    bytes_stored[name] = sum(os.path.getsize(file) for file in files)
   return {
     "images": len(sizes),
     "repeat": options.repeat,
     "mean_kilobytes": float(np.mean(sizes)) / 1e3,
+    "stored_megabytes": {k: size / 1e6 for k, size in bytes_stored.items()},
   }
 
 

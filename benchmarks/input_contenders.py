@@ -18,21 +18,22 @@ def batches(
   name: str, folder: pathlib.Path, batch: int, size: int
 ) -> Iterator[Any]:
   """Returns a contender's batches, or a stage's; see `benchmarks.input`."""
-  if name in ("jaxmix", "bilinear"):
-    interpolation = "bicubic" if name == "jaxmix" else name
-    return _jaxmix(folder, batch, size, interpolation)
+  if name in ("jaxmix", "bilinear", "small", "small_bilinear"):
+    data = folder / ("small" if name.startswith("small") else "data")
+    interpolation = "bilinear" if name.endswith("bilinear") else "bicubic"
+    return _jaxmix(data, batch, size, interpolation)
   if name in ("pillow", "opencv"):
     return _data_loader(name, folder, batch, size)
   return _until(name, folder, batch, size)
 
 
-def _jaxmix(folder, batch, size, interpolation):
+def _jaxmix(data, batch, size, interpolation):
   from experiments.inputs import imagenet
 
   config = ml_collections.ConfigDict(
     dict(
       seed=0,
-      data_dir=str(folder / "data"),
+      data_dir=str(data),
       batch_size=batch,
       image_size=size,
       resize_size=size,

@@ -31,7 +31,13 @@ def result(images, tmp_path_factory):
     [
       f"--images={images}",
       "--pattern=(?P<label>label.)_.*",
-      *("--repeat=2", "--batch=4", "--size=16", "--seconds=0.1"),
+      *(
+        "--repeat=2",
+        "--batch=4",
+        "--size=16",
+        "--shorter_side=24",
+        "--seconds=0.1",
+      ),
       *("--rounds=1", "--batches=40", f"--out={out}"),
     ]
   )
@@ -41,6 +47,8 @@ def result(images, tmp_path_factory):
 
 def test_all_that_is_installed_has_a_rate(result):
   assert result["data"]["images"] == IMAGES
+  stored = result["data"]["stored_megabytes"]
+  assert 0 < stored["small"] < stored["data"]
   needs = {"pillow": "torch", "opencv": "torch"}
   for row in result["rows"]:
     package = needs.get(row["name"], "tensorflow")

@@ -1,4 +1,5 @@
 import hashlib
+import io
 import os
 import pathlib
 import re
@@ -174,6 +175,8 @@ def test_labels_that_cannot_be_had_are_errors(folder, out, tmp_path):
     (dict(eval_fraction=0.0), "eval_fraction: .*--eval_split=same"),
     (dict(eval_fraction=1.0), "eval_fraction: .*got 1.0"),
     (dict(eval_fraction=0.97), "eval_fraction: .*of the 10 images"),
+    (dict(shorter_side=-1), "shorter_side: .*got -1"),
+    (dict(jpeg_quality=0), r"jpeg_quality: expected 1 \.\. 100, got 0"),
     (dict(shards=2), r"shards: expected 0 \.\. 1, .*got 2"),
   ],
 )
@@ -219,6 +222,67 @@ def test_a_png_named_jpeg_is_read_all_the_same(tmp_path, out):
   np.testing.assert_array_equal(next(dataset.train())["image"], expected)
   (batch,) = dataset.evaluate()
   np.testing.assert_array_equal(batch["image"], expected)
+
+
+def smooth_jpeg(path, height, width):
+  """Waves that survive both a resize and a JPEG."""
+  path.parent.mkdir(parents=True, exist_ok=True)
+  y, x = np.mgrid[:height, :width] / 40
+  waves = np.stack([np.sin(x), np.cos(y), np.sin(x + y)], axis=-1)
+  Image.fromarray(np.uint8(127 + 100 * waves)).save(path, "JPEG", quality=95)
+  return path
+
+
+def test_larger_training_images_are_made_smaller(tmp_path, out):
+  sizes = {"a/0.jpg": (200, 301), "a/1.jpg": (500, 100), "b/2.jpg": (60, 90)}
+  for name, (height, width) in sizes.items():
+    smooth_jpeg(tmp_path / "jpegs" / name, height, width)
+  # More images than are read ahead, to see that none is lost or moved.
+  for i in range(40):
+    save_jpeg(tmp_path / "jpegs" / "c" / f"{i}.jpg", seed=i)
+  prepare.prepare(
+    str(tmp_path / "jpegs"), str(out), eval_split="same", shorter_side=60
+  )
+  train, validation = stored(out, "train"), stored(out, "validation")
+  assert len(train) == len(validation) == 43
+  for name, (data, _) in validation.items():
+    original = (tmp_path / "jpegs" / name).read_bytes()
+    assert data == original
+    if name not in ("a/0.jpg", "a/1.jpg"):
+      assert train[name][0] == original
+  for name, size in {"a/0.jpg": (90, 60), "a/1.jpg": (60, 300)}.items():
+    found = Image.open(io.BytesIO(train[name][0]))
+    assert found.size == size
+    # Pillow's kernel of the same name, of the same radius.
+    image = Image.open(tmp_path / "jpegs" / name)
+    expected = image.resize(size, Image.Resampling.LANCZOS)
+    difference = np.asarray(found, int) - np.asarray(expected, int)
+    assert np.abs(difference).mean() < 2.5
+
+
+def test_jpeg_quality_is_that_of_smaller_images(tmp_path, out):
+  save_jpeg(tmp_path / "jpegs" / "a" / "0.jpg")
+  sizes = []
+  for quality in (30, 95):
+    prepare.prepare(
+      str(tmp_path / "jpegs"),
+      str(out),
+      eval_split="same",
+      shorter_side=7,
+      jpeg_quality=quality,
+      overwrite=True,
+    )
+    sizes.append(len(stored(out, "train")["a/0.jpg"][0]))
+  assert sizes[0] < sizes[1]
+
+
+def test_images_to_be_made_smaller_are_verified(folder, out):
+  path = folder / "cat" / "2.JPEG"
+  path.write_bytes(path.read_bytes()[:200])
+  with pytest.raises(ValueError, match="2.JPEG' is damaged"):
+    prepare.prepare(
+      str(folder), str(out), eval_split="same", verify=False, shorter_side=4
+    )
 
 
 def test_overwrite(folder, out):
