@@ -7,6 +7,7 @@ resolved config; nothing here knows how many replicas there are.
 from __future__ import annotations
 
 from collections.abc import Callable
+import functools
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -85,21 +86,20 @@ def create(config: ConfigDict, dataset: Dataset) -> Steps:
     images, labels = normalize(batch["image"]), batch["label"]
     plan = draw_plan(config, key_plan, images, batch, normalize)
 
-    def loss_fn(params):
-      def apply_fn(inputs, state=state.batch_stats, parts=None):
-        logits, updated = model.apply(
-          {"params": params, "batch_stats": state},
-          inputs,
-          train=True,
-          parts=parts,
-          mutable=["batch_stats"],
-          rngs={"dropout": key_dropout},
-        )
-        return logits, updated.get("batch_stats", {})
+    def apply_fn(params, inputs, state=state.batch_stats, parts=None):
+      logits, updated = model.apply(
+        {"params": params, "batch_stats": state},
+        inputs,
+        train=True,
+        parts=parts,
+        mutable=["batch_stats"],
+        rngs={"dropout": key_dropout},
+      )
+      return logits, updated.get("batch_stats", {})
 
-      return batch_loss(config, apply_fn, images, labels, plan)
-
-    (loss, aux), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+    (loss, aux), grads = loss_and_gradient(
+      config, apply_fn, state.params, images, labels, plan
+    )
     grads = jax.lax.pmean(grads, AXIS)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
@@ -232,47 +232,65 @@ def make_policy(config: ConfigDict) -> jaxmix.MixingPolicy:
   return mixup
 
 
-def batch_loss(
+def loss_and_gradient(
   config: ConfigDict,
   apply_fn: Callable[..., Any],
+  params: Any,
   images: jax.Array,
   labels: jax.Array,
   plan: Any,
-) -> tuple[jax.Array, jaxmix.MixupEAux]:
-  """The method's loss on this replica's batch, and what came with it."""
+) -> tuple[tuple[jax.Array, jaxmix.MixupEAux], Any]:
+  """((the method's loss on this replica's batch, what came with it), gradient).
+
+  apply_fn maps (params, inputs), and state or parts, to (logits, new state).
+  """
 
   def cross_entropy(logits, labels):
     return jaxmix.losses.softmax_cross_entropy(
       logits, labels, label_smoothing=config.label_smoothing
     )
 
-  if common.is_enhanced(config):
+  enhancement = dict(
+    eta=config.eta,
+    loss_fn=cross_entropy,
+    clean_fraction=config.clean_fraction,
+    penalty=config.penalty,
+    order=config.penalty_order,
+    moments=_penalty_moments(config),
+    form=config.penalty_form,
+    axis_name=AXIS,
+    has_aux=True,
+  )
+
+  def enhanced(params):
     return jaxmix.mixupe_loss(
-      apply_fn,
+      functools.partial(apply_fn, params),
       images,
       labels,
       plan,
-      eta=config.eta,
-      loss_fn=cross_entropy,
-      clean_fraction=config.clean_fraction,
-      penalty=config.penalty,
-      order=config.penalty_order,
-      moments=_penalty_moments(config),
       penalty_at=config.penalty_at,
       clean_pass=config.clean_pass,
-      form=config.penalty_form,
-      axis_name=AXIS,
-      has_aux=True,
+      **enhancement,
     )
-  inputs = images if config.method == "erm" else plan.mix(images)
-  logits, aux = apply_fn(inputs)
-  loss = jnp.mean(
-    jaxmix.mixed_loss(cross_entropy, logits, plan.targets(labels))
-  )
-  total = jax.lax.pmean(jax.lax.stop_gradient(loss), AXIS)
-  return loss, jaxmix.MixupEAux(
-    total, jnp.zeros_like(total), jnp.ones_like(total), logits, aux
-  )
+
+  def plain(params):
+    inputs = images if config.method == "erm" else plan.mix(images)
+    logits, aux = apply_fn(params, inputs)
+    loss = jnp.mean(
+      jaxmix.mixed_loss(cross_entropy, logits, plan.targets(labels))
+    )
+    total = jax.lax.pmean(jax.lax.stop_gradient(loss), AXIS)
+    return loss, jaxmix.MixupEAux(
+      total, jnp.zeros_like(total), jnp.ones_like(total), logits, aux
+    )
+
+  if not common.is_enhanced(config):
+    return jax.value_and_grad(plain, has_aux=True)(params)
+  if config.clean_pass == "separate" and config.penalty_at == "clean":
+    return jaxmix.mixupe_value_and_grad(
+      apply_fn, params, images, labels, plan, **enhancement
+    )
+  return jax.value_and_grad(enhanced, has_aux=True)(params)
 
 
 def _penalty_moments(config: ConfigDict) -> jax.Array | None:

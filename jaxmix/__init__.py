@@ -26,6 +26,7 @@ from jaxmix.mixupe import directional_penalty as directional_penalty
 from jaxmix.mixupe import enhance_loss as enhance_loss
 from jaxmix.mixupe import exact_directional_penalty as exact_directional_penalty
 from jaxmix.mixupe import mixupe_loss as mixupe_loss
+from jaxmix.mixupe import mixupe_value_and_grad as mixupe_value_and_grad
 from jaxmix.mixupe import taylor_penalty as taylor_penalty
 from jaxmix.policies import MixingPolicy as MixingPolicy
 from jaxmix.policies import as_dat as as_dat

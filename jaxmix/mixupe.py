@@ -164,11 +164,10 @@ def mixupe_loss(
       sizes differ, the plan has no mean_shift, loss_fn reduces, order < 1, or
       axis_name is not bound.
   """
-  size = checks.batch_size(x=x, labels=labels, plan=plan.lam)
   _check_options(
     x,
+    labels,
     plan,
-    clean_fraction,
     penalty,
     order,
     moments,
@@ -177,13 +176,9 @@ def mixupe_loss(
     form,
     axis_name,
   )
+  clean, labels_clean = _clean_part(x, labels, clean_fraction)
   eta = checks.scalar("eta", eta)
-  # 0.07 * 100 is 7.000000000000001 in floating point.
-  count = max(1, math.ceil(clean_fraction * size - 1e-6))
-  clean = jax.tree.map(lambda leaf: leaf[:count], x)
   targets = plan.targets(labels)
-  targets_there = jax.tree.map(lambda leaf: leaf[:count], targets)
-
   out = _run_passes(
     lambda batch, **kwargs: _with_aux(apply_fn(batch, **kwargs), has_aux),
     plan.mix(x),
@@ -193,46 +188,193 @@ def mixupe_loss(
     None if penalty == "approximate" else input_mean,
     order if penalty == "taylor" else 1,
   )
-  labels_there = targets_there if penalty_at == "mixed" else labels[:count]
-  if len(out.moved_there) == 1:
-    signed = [
-      penalties.residual_dot(
-        out.logits_there, out.moved_there[0], labels_there, link
-      )
-    ]
-  else:
-    signed = penalties.loss_derivatives(
-      out.logits_there, out.moved_there, labels_there, link
+  there = labels_clean
+  if penalty_at == "mixed":
+    there = jax.tree.map(lambda leaf: leaf[: len(out.logits_there)], targets)
+  loss = _loss_share(loss_fn, out.logits, targets, plan.mask, axis_name)
+  term = _term_share(
+    *(out.logits_there, out.moved_there, there, plan, moments),
+    *(form, threshold, link, axis_name),
+  )
+  total_loss, total_term = _over_replicas(loss, term, axis_name)
+  scale = _scale(total_loss, total_term, eta)
+  aux = MixupEAux(total_loss, total_term, scale, out.logits, out.aux)
+  return scale * (loss + eta * term), aux
+
+
+def mixupe_value_and_grad(
+  apply_fn: Callable[..., Any],
+  params: chex.ArrayTree,
+  x: chex.ArrayTree,
+  labels: chex.Array,
+  plan: Any,
+  *,
+  eta: chex.Numeric,
+  loss_fn: LossFn = losses.softmax_cross_entropy,
+  clean_fraction: float = 1.0,
+  penalty: str = "approximate",
+  order: int = 2,
+  moments: chex.Array | None = None,
+  form: str = "absolute",
+  threshold: float = 1.0,
+  input_mean: chex.ArrayTree | chex.Numeric = 0.0,
+  link: str | None = None,
+  axis_name: str | None = None,
+  has_aux: bool = False,
+) -> tuple[tuple[chex.Array, MixupEAux], chex.ArrayTree]:
+  """`mixupe_loss` of two separate passes and its gradient, one after the other.
+
+  The gradient is kappa (grad L + eta grad R): kappa, a constant, multiplies
+  the sum. So L's backward pass needs nothing of R and ends before the clean
+  pass begins, and no more activations are alive at a time than Mixup's own.
+  Differentiating `mixupe_loss` keeps those of both passes, as its backward pass
+  begins with kappa, which needs both values.
+
+  Args:
+    apply_fn: maps (params, inputs) to logits, or to (logits, aux) with has_aux;
+      then the clean pass is `apply_fn(params, clean, state=aux)`, aux the mixed
+      one's.
+    params: pytree of floats, what is differentiated.
+    x: the others are `mixupe_loss`'s.
+    labels: see there.
+    plan: see there.
+    eta: see there.
+    loss_fn: see there.
+    clean_fraction: see there.
+    penalty: see there.
+    order: see there.
+    moments: see there.
+    form: see there.
+    threshold: see there.
+    input_mean: see there.
+    link: see there.
+    axis_name: see there. Average the gradients over the replicas.
+    has_aux: whether `apply_fn` returns (logits, aux).
+
+  Returns:
+    ((loss, `MixupEAux`), gradients), those of
+    `jax.value_and_grad(..., has_aux=True)` of mixupe_loss with clean_pass=
+    "separate", up to rounding.
+
+  Raises:
+    TypeError: as `mixupe_loss` does.
+    ValueError: likewise.
+  """
+  _check_options(
+    x,
+    labels,
+    plan,
+    penalty,
+    order,
+    moments,
+    "clean",
+    "separate",
+    form,
+    axis_name,
+  )
+  clean, labels_clean = _clean_part(x, labels, clean_fraction)
+  eta = checks.scalar("eta", eta)
+  targets = plan.targets(labels)
+
+  def run(params):
+    return lambda batch, **kwargs: _with_aux(
+      apply_fn(params, batch, **kwargs), has_aux
     )
+
+  def mixed_loss(params):
+    logits, aux = run(params)(plan.mix(x))
+    loss = _loss_share(loss_fn, logits, targets, plan.mask, axis_name)
+    return loss, (logits, aux)
+
+  def clean_term(params, clean, aux):
+    state = {"state": aux} if has_aux else {}
+    there, moved, aux = _forward(
+      run(params),
+      clean,
+      None
+      if penalty == "approximate"
+      else penalties.towards_mean(clean, input_mean),
+      order if penalty == "taylor" else 1,
+      **state,
+    )
+    term = _term_share(
+      *(there, moved, labels_clean, plan, moments),
+      *(form, threshold, link, axis_name),
+    )
+    return term, aux
+
+  first, second = (
+    jax.value_and_grad(f, has_aux=True) for f in (mixed_loss, clean_term)
+  )
+  (loss, (logits, aux)), grads = first(params)
+  # Else a compiler may run the two forward passes first.
+  params, clean, grads = jax.lax.optimization_barrier((params, clean, grads))
+  (term, aux), slopes = second(params, clean, aux)
+  total_loss, total_term = _over_replicas(loss, term, axis_name)
+  scale = _scale(total_loss, total_term, eta)
+  grads = jax.tree.map(
+    lambda g, s: scale.astype(g.dtype) * (g + jnp.asarray(eta, g.dtype) * s),
+    *(grads, slopes),
+  )
+  value = scale * (loss + eta * term)
+  aux = MixupEAux(total_loss, total_term, scale, logits, aux)
+  return (value, aux), grads
+
+
+def _clean_part(x, labels, clean_fraction):
+  """The first ceil(clean_fraction * B) examples and their labels."""
+  if isinstance(clean_fraction, jax.core.Tracer):
+    raise TypeError(
+      "clean_fraction must be a Python number: it sets the size of a batch."
+    )
+  checks.scalar(
+    "clean_fraction", clean_fraction, low=0.0, high=1.0, open_low=True
+  )
+  size = checks.batch_size(x=x, labels=labels)
+  # 0.07 * 100 is 7.000000000000001 in floating point.
+  count = max(1, math.ceil(clean_fraction * size - 1e-6))
+  return jax.tree.map(lambda leaf: leaf[:count], (x, labels))
+
+
+def _loss_share(loss_fn, logits, targets, mask, axis_name):
+  """This replica's share of L."""
+  values = losses.mixed_loss(loss_fn, logits, targets)
+  if values.ndim != 1:
+    raise ValueError(
+      f"loss_fn must return [B] = [{len(logits)}] losses, got {values.shape}."
+    )
+  return replica_mean(values.astype(jnp.float32), mask, axis_name)
+
+
+def _term_share(
+  logits, moved, labels, plan, moments, form, threshold, link, axis_name
+):
+  """This replica's share of R, from what the clean pass gave."""
+  if len(moved) == 1:
+    signed = [penalties.residual_dot(logits, moved[0], labels, link)]
+  else:
+    signed = penalties.loss_derivatives(logits, moved, labels, link)
   if form == "release":
     terms = [jnp.where(dot < threshold, -dot, 0.0) for dot in signed]
   else:
     terms = [jnp.abs(dot) for dot in signed]
-
-  mask = plan.mask
-  values = losses.mixed_loss(loss_fn, out.logits, targets)
-  if values.ndim != 1:
-    raise ValueError(
-      f"loss_fn must return [B] = [{size}] losses, got {values.shape}."
-    )
-  loss = replica_mean(values.astype(jnp.float32), mask, axis_name)
-  mask_there = None if mask is None else mask[:count]
+  mask = None if plan.mask is None else plan.mask[: len(logits)]
   factors = _factors(plan, moments, len(terms), axis_name)
   term, *higher = (
-    factor * replica_mean(values, mask_there, axis_name)
+    factor * replica_mean(values, mask, axis_name)
     for factor, values in zip(factors, terms, strict=True)
   )
   for more in higher:
     term += more
+  return term
 
-  total_loss, total_term = jax.lax.stop_gradient((loss, term))
+
+def _over_replicas(loss, term, axis_name):
+  """(L, R) over all replicas, without gradient."""
+  loss, term = jax.lax.stop_gradient((loss, term))
   if axis_name is not None:
-    total_loss, total_term = jax.lax.pmean(
-      jnp.stack([total_loss, total_term]), axis_name
-    )
-  scale = _scale(total_loss, total_term, eta)
-  enhanced = scale * (loss + eta * term)
-  return enhanced, MixupEAux(total_loss, total_term, scale, out.logits, out.aux)
+    loss, term = jax.lax.pmean(jnp.stack([loss, term]), axis_name)
+  return loss, term
 
 
 def _factors(plan, moments, order, axis_name) -> list[chex.Array]:
@@ -252,8 +394,8 @@ def _factors(plan, moments, order, axis_name) -> list[chex.Array]:
 
 def _check_options(
   x,
+  labels,
   plan,
-  clean_fraction,
   penalty,
   order,
   moments,
@@ -263,18 +405,12 @@ def _check_options(
   axis_name,
 ):
   """Raises what `mixupe_loss` documents about its options."""
+  checks.batch_size(x=x, labels=labels, plan=plan.lam)
   checks.floating("x", x)
   checks.choice("penalty", penalty, ("approximate", "exact", "taylor"))
   checks.choice("penalty_at", penalty_at, ("clean", "mixed"))
   checks.choice("clean_pass", clean_pass, ("joint", "separate", "split"))
   checks.choice("form", form, ("absolute", "release"))
-  if isinstance(clean_fraction, jax.core.Tracer):
-    raise TypeError(
-      "clean_fraction must be a Python number: it sets the size of a batch."
-    )
-  checks.scalar(
-    "clean_fraction", clean_fraction, low=0.0, high=1.0, open_low=True
-  )
   if penalty == "taylor":
     penalties.check_order(x, order)
     if moments is not None and jnp.shape(moments) != (order + 1,):
@@ -324,21 +460,7 @@ def _run_passes(
   count = checks.batch_size(clean=clean)
 
   def forward(inputs, tangents, **kwargs):
-    """(logits, their derivatives, aux)."""
-    call = lambda batch: run(batch, **kwargs)
-    if tangents is None:
-      logits, aux = call(inputs)
-      return logits, [logits], aux
-    if order == 1:
-      logits, moved, aux = jax.jvp(call, (inputs,), (tangents,), has_aux=True)
-      return logits, [moved], aux
-    # The pass that brings aux is the one inside the derivatives: the compiler
-    # makes one of the two.
-    _, aux = call(inputs)
-    logits, *moved = taylor.derivatives(
-      lambda batch: call(batch)[0], inputs, tangents, order
-    )
-    return logits, moved, aux
+    return _forward(run, inputs, tangents, order, **kwargs)
 
   def towards(inputs):
     return (
@@ -360,6 +482,24 @@ def _run_passes(
   parts = {"parts": (size, count)} if clean_pass == "split" else {}
   both, moved, aux = forward(_concatenate(mixed, clean), tangents, **parts)
   return _Passes(both[:size], both[size:], [m[size:] for m in moved], aux)
+
+
+def _forward(run, inputs, tangents, order, **kwargs):
+  """(logits, their derivatives, aux) of one pass; without tangents, logits."""
+  call = lambda batch: run(batch, **kwargs)
+  if tangents is None:
+    logits, aux = call(inputs)
+    return logits, [logits], aux
+  if order == 1:
+    logits, moved, aux = jax.jvp(call, (inputs,), (tangents,), has_aux=True)
+    return logits, [moved], aux
+  # The pass that brings aux is the one inside the derivatives: the compiler
+  # makes one of the two.
+  _, aux = call(inputs)
+  logits, *moved = taylor.derivatives(
+    lambda batch: call(batch)[0], inputs, tangents, order
+  )
+  return logits, moved, aux
 
 
 def replica_mean(

@@ -73,6 +73,7 @@ def test_the_walk_finds_the_api():
     "draw",
     "draw_cutmix",
     "mixupe_loss",
+    "mixupe_value_and_grad",
     "enhance_loss",
     "directional_penalty",
     "exact_directional_penalty",

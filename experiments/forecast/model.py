@@ -35,6 +35,10 @@ COMPARISONS: dict[str, dict[str, Mapping[str, Any]]] = {
     "pmap": {"parallel": "pmap"},
     "shard_map": {"parallel": "shard_map"},
   },
+  "clean_pass": {
+    kind: {**_CLEAN, "clean_fraction": 1.0, "clean_pass": kind}
+    for kind in ("joint", "split", "separate")
+  },
   "pairing": {
     "permutation": {"pairing": "permutation"},
     "ring": {"pairing": "ring"},

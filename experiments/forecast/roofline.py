@@ -120,6 +120,11 @@ def advice(
       "a third more operations)"
     )
   clean = common.is_enhanced(config) and config.penalty_at == "clean"
+  if clean and config.clean_pass != "separate":
+    tips.append(
+      "clean_pass=separate (the clean pass begins when the mixed one's "
+      "activations are gone)"
+    )
   if clean and config.clean_fraction > 0.25:
     tips.append(
       "clean_fraction=0.25 (an unbiased estimate of the same penalty; 1.25 "

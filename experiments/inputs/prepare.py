@@ -8,8 +8,8 @@ that a run needs. The JPEGs are stored byte for byte, unless
 
     --shorter_side=256
 
-asks for smaller training images, which cost a third of the time to read
-and decode: those whose shorter side is longer are resized to it and encoded
+asks for smaller training images, which are read and decoded in less than half
+the time: those whose shorter side is longer are resized to it and encoded
 again (--jpeg_quality=90). Small random crops are then enlarged more. Validation
 images stay as they are.
 

@@ -257,10 +257,14 @@ def test_advice_names_what_would_fit():
   tips = roofline_lib.advice(config, big, make_chip(), 8)
   assert [tip.split(" (")[0] for tip in tips] == [
     "model_options.remat=blocks",
+    "clean_pass=separate",
     "clean_fraction=0.25",
     "batch_size=48",  # 64 * (2000 - 100) / 2400 = 50.7
     "more chips than 8, at the same batch_size",
   ]
+  config = make_config("method=mixupe,clean_pass=separate", batch_size=64)
+  tips = roofline_lib.advice(config, big, make_chip(), 8)
+  assert tips[1].startswith("clean_fraction=0.25")
   config = make_config("method=mixup,model_options.remat=blocks", batch_size=64)
   tips = roofline_lib.advice(config, big, make_chip(), 8)
   assert tips[0].startswith("batch_size=48")

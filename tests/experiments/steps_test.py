@@ -67,9 +67,10 @@ def assert_close(a, b, rtol=2e-4, atol=2e-5):
     {"method": "mixup"},
     {"method": "mixupe", "clean_pass": "split"},
     {"method": "mixupe", "clean_pass": "joint", "penalty_at": "mixed"},
+    {"method": "mixupe", "clean_pass": "separate", "eta": 0.5},
     {"method": "mixupe", "penalty": "taylor"},
   ],
-  ids=["mixup", "split", "mixed", "taylor"],
+  ids=["mixup", "split", "mixed", "separate", "taylor"],
 )
 def test_one_times_64_equals_eight_times_8(monkeypatch, changes):
   """Loss, gradient, batch statistics and Polyak, given the same pairs."""
@@ -102,6 +103,7 @@ def test_one_times_64_equals_eight_times_8(monkeypatch, changes):
   [
     "method=mixupe",
     "method=dat,pgd_epsilon=0.5,pgd_norm=l2,pgd_steps=2",
+    "method=mixupe,clean_pass=separate,eta=0.5",
     "method=cutmix",
   ],
 )
@@ -322,6 +324,27 @@ def test_pgd_is_the_stronger_attack_on_a_trained_network():
   one = jax.tree.map(lambda x: x[0], alone(state, stacked))
   for name in ("pgd_correct", "polyak_pgd_correct"):
     np.testing.assert_array_equal(one[name], sums[name])
+
+
+@pytest.mark.parametrize("penalty", ["approximate", "exact"])
+def test_separate_passes_equal_split_ones(penalty):
+  """Two ways through the model and through its gradient, one step."""
+  states = []
+  for clean_pass in ("split", "separate"):
+    config = make_config(
+      method="mixupe",
+      penalty=penalty,
+      clean_pass=clean_pass,
+      eta=0.5,
+      optimizer="sgd",
+      warmup_steps=0,
+    )
+    mapped = parallel.create("pmap", make_steps(config))
+    state = mapped.init(jax.random.key(0))
+    batch = mapped.place([batch_of(config)])
+    state, metrics = mapped.train(state, batch, jax.random.key(1))
+    states.append((state.params, state.batch_stats, metrics))
+  assert_close(*states, rtol=1e-3, atol=1e-4)
 
 
 def test_erm_is_the_plain_loss():
