@@ -34,6 +34,7 @@ METHODS = {
   "erm": ("ERM", "method=erm"),
   "mixupe_joint": ("MixupE, joint", "method=mixupe,clean_pass=joint"),
   "mixupe_split": ("MixupE, split", "method=mixupe,clean_pass=split"),
+  "mixupe_separate": ("MixupE, separate", "method=mixupe,clean_pass=separate"),
   "mixupe_quarter": ("MixupE, 1/4 clean", "method=mixupe,clean_fraction=0.25"),
   "mixupe_mixed": ("MixupE, at mixed points", "method=mixupe,penalty_at=mixed"),
   "mixupe_exact": (

@@ -235,20 +235,22 @@ def mixupe_value_and_grad(
       then the clean pass is `apply_fn(params, clean, state=aux)`, aux the mixed
       one's.
     params: pytree of floats, what is differentiated.
-    x: the others are `mixupe_loss`'s.
-    labels: see there.
-    plan: see there.
-    eta: see there.
-    loss_fn: see there.
-    clean_fraction: see there.
-    penalty: see there.
-    order: see there.
-    moments: see there.
-    form: see there.
-    threshold: see there.
-    input_mean: see there.
-    link: see there.
-    axis_name: see there. Average the gradients over the replicas.
+    x: pytree of [B, ...] float inputs, not mixed. This and what follows is as
+      in `mixupe_loss`.
+    labels: [B] integers or [B, K] probabilities.
+    plan: of B examples, with a mean_shift.
+    eta: weight of the penalty; may be traced.
+    loss_fn: target-linear, (logits, labels) -> [B].
+    clean_fraction: share of the examples that the penalty is taken over.
+    penalty: "approximate", "exact" or "taylor".
+    order: of the Taylor penalty.
+    moments: of the Taylor penalty, or None.
+    form: "absolute" or "release".
+    threshold: of form="release".
+    input_mean: xbar of the exact and the Taylor penalty.
+    link: "softmax", "sigmoid" or None.
+    axis_name: mapped axis over whose replicas L and R in kappa are averaged.
+      Average the gradients over them, too.
     has_aux: whether `apply_fn` returns (logits, aux).
 
   Returns:
