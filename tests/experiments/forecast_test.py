@@ -253,7 +253,7 @@ def test_one_chip_of_two_cores_by_hand():
 
 def test_advice_names_what_would_fit():
   big = make_compiled(fits=False, temporary_bytes=2400, peak_bytes=2500)
-  config = make_config("method=mixupe", batch_size=64)
+  config = make_config("method=mixupe,clean_pass=split", batch_size=64)
   tips = roofline_lib.advice(config, big, make_chip(), 8)
   assert [tip.split(" (")[0] for tip in tips] == [
     "model_options.remat=blocks",
@@ -262,7 +262,7 @@ def test_advice_names_what_would_fit():
     "batch_size=48",  # 64 * (2000 - 100) / 2400 = 50.7
     "more chips than 8, at the same batch_size",
   ]
-  config = make_config("method=mixupe,clean_pass=separate", batch_size=64)
+  config = make_config("method=mixupe", batch_size=64)
   tips = roofline_lib.advice(config, big, make_chip(), 8)
   assert tips[1].startswith("clean_fraction=0.25")
   config = make_config("method=mixup,model_options.remat=blocks", batch_size=64)
