@@ -256,7 +256,8 @@ def mixupe_value_and_grad(
   Returns:
     ((loss, `MixupEAux`), gradients), those of
     `jax.value_and_grad(..., has_aux=True)` of mixupe_loss with clean_pass=
-    "separate", up to rounding.
+    "separate", up to rounding. Under shard_map with check_vma=True they are
+    sums over the replicas already: divide them by their number.
 
   Raises:
     TypeError: as `mixupe_loss` does.
@@ -309,8 +310,9 @@ def mixupe_value_and_grad(
     jax.value_and_grad(f, has_aux=True) for f in (mixed_loss, clean_term)
   )
   (loss, (logits, aux)), grads = first(params)
-  # Else a compiler may run the two forward passes first.
-  params, clean, grads = jax.lax.optimization_barrier((params, clean, grads))
+  # Else a compiler may run the two forward passes first. Only what differs from
+  # replica to replica may go through: shard_map takes all that does for such.
+  clean, _ = jax.lax.optimization_barrier((clean, grads))
   (term, aux), slopes = second(params, clean, aux)
   total_loss, total_term = _over_replicas(loss, term, axis_name)
   scale = _scale(total_loss, total_term, eta)

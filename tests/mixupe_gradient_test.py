@@ -5,6 +5,8 @@ import functools
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
 import numpy as np
 import pytest
 
@@ -168,6 +170,35 @@ def test_replicas_average_to_the_whole_batch():
   assert_close(jax.tree.map(lambda leaf: leaf[0], grads), want_grads)
 
 
+@pytest.mark.parametrize("check_vma", [False, True])
+def test_under_shard_map(check_vma):
+  """Own gradients, or, where it sums those of replicated parameters, sums."""
+  count = 4
+  mesh = Mesh(np.array(jax.devices()[:count]), ("r",))
+
+  def replica(params, x, labels, lam):
+    plan = jaxmix.MixPlan(lam, lam, jnp.array([1, 0]), 1 / 3)
+    (loss, _), grads = in_turn(params, x, labels, plan, eta=0.7, axis_name="r")
+    if not check_vma:
+      grads = jax.lax.psum(grads, "r")
+    return jax.lax.pmean(loss, "r"), jax.tree.map(lambda g: g / count, grads)
+
+  loss, grads = jax.jit(
+    jax.shard_map(
+      replica,
+      mesh=mesh,
+      in_specs=(P(), P("r"), P("r"), P("r")),
+      out_specs=P(),
+      check_vma=check_vma,
+    )
+  )(PARAMS, X, Y, plan_of().lam)
+  partner = jnp.arange(B).reshape(count, 2)[:, ::-1].reshape(-1)
+  plan = dataclasses.replace(plan_of(), partner=partner)
+  (want_loss, _), want = whole(PARAMS, plan=plan, eta=0.7)
+  np.testing.assert_allclose(loss, want_loss, rtol=1e-6)
+  assert_close(grads, want)
+
+
 def test_the_clean_pass_begins_after_the_mixed_gradient():
   """A barrier stands between them, and nothing of the clean pass goes round it.
 
@@ -191,8 +222,11 @@ def test_the_clean_pass_begins_after_the_mixed_gradient():
   before, after = jaxpr.eqns[:barrier], jaxpr.eqns[barrier + 1 :]
   assert products(before) == products(alone.eqns) > 0
   assert products(after) == products(before)
+  # Its inputs, the last of the arguments, have come through; so must have all
+  # of the first gradient before them.
   used = {id(v) for equation in after for v in equation.invars}
-  assert not used & {id(v) for v in jaxpr.invars}
+  assert id(jaxpr.invars[-1]) not in used
+  assert len(jaxpr.eqns[barrier].invars) == 1 + len(PARAMS)
 
 
 @pytest.mark.parametrize(
