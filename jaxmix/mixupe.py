@@ -191,11 +191,11 @@ def mixupe_loss(
   there = labels_clean
   if penalty_at == "mixed":
     there = jax.tree.map(lambda leaf: leaf[: len(out.logits_there)], targets)
-  loss = _loss_share(loss_fn, out.logits, targets, plan.mask, axis_name)
   term = _term_share(
     *(out.logits_there, out.moved_there, there, plan, moments),
     *(form, threshold, link, axis_name),
   )
+  loss = _loss_share(loss_fn, out.logits, targets, plan.mask, axis_name)
   total_loss, total_term = _over_replicas(loss, term, axis_name)
   scale = _scale(total_loss, total_term, eta)
   aux = MixupEAux(total_loss, total_term, scale, out.logits, out.aux)
