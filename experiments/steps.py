@@ -250,29 +250,6 @@ def loss_and_gradient(
       logits, labels, label_smoothing=config.label_smoothing
     )
 
-  enhancement = dict(
-    eta=config.eta,
-    loss_fn=cross_entropy,
-    clean_fraction=config.clean_fraction,
-    penalty=config.penalty,
-    order=config.penalty_order,
-    moments=_penalty_moments(config),
-    form=config.penalty_form,
-    axis_name=AXIS,
-    has_aux=True,
-  )
-
-  def enhanced(params):
-    return jaxmix.mixupe_loss(
-      functools.partial(apply_fn, params),
-      images,
-      labels,
-      plan,
-      penalty_at=config.penalty_at,
-      clean_pass=config.clean_pass,
-      **enhancement,
-    )
-
   def plain(params):
     inputs = images if config.method == "erm" else plan.mix(images)
     logits, aux = apply_fn(params, inputs)
@@ -286,10 +263,33 @@ def loss_and_gradient(
 
   if not common.is_enhanced(config):
     return jax.value_and_grad(plain, has_aux=True)(params)
+  enhancement = dict(
+    eta=config.eta,
+    loss_fn=cross_entropy,
+    clean_fraction=config.clean_fraction,
+    penalty=config.penalty,
+    order=config.penalty_order,
+    moments=_penalty_moments(config),
+    form=config.penalty_form,
+    axis_name=AXIS,
+    has_aux=True,
+  )
   if config.clean_pass == "separate" and config.penalty_at == "clean":
     return jaxmix.mixupe_value_and_grad(
       apply_fn, params, images, labels, plan, **enhancement
     )
+
+  def enhanced(params):
+    return jaxmix.mixupe_loss(
+      functools.partial(apply_fn, params),
+      images,
+      labels,
+      plan,
+      penalty_at=config.penalty_at,
+      clean_pass=config.clean_pass,
+      **enhancement,
+    )
+
   return jax.value_and_grad(enhanced, has_aux=True)(params)
 
 

@@ -164,18 +164,9 @@ def mixupe_loss(
       sizes differ, the plan has no mean_shift, loss_fn reduces, order < 1, or
       axis_name is not bound.
   """
-  _check_options(
-    x,
-    labels,
-    plan,
-    penalty,
-    order,
-    moments,
-    penalty_at,
-    clean_pass,
-    form,
-    axis_name,
-  )
+  _check_options(x, labels, plan, penalty, order, moments, form, axis_name)
+  checks.choice("penalty_at", penalty_at, ("clean", "mixed"))
+  checks.choice("clean_pass", clean_pass, ("joint", "separate", "split"))
   clean, labels_clean = _clean_part(x, labels, clean_fraction)
   eta = checks.scalar("eta", eta)
   targets = plan.targets(labels)
@@ -196,10 +187,7 @@ def mixupe_loss(
     *(form, threshold, link, axis_name),
   )
   loss = _loss_share(loss_fn, out.logits, targets, plan.mask, axis_name)
-  total_loss, total_term = _over_replicas(loss, term, axis_name)
-  scale = _scale(total_loss, total_term, eta)
-  aux = MixupEAux(total_loss, total_term, scale, out.logits, out.aux)
-  return scale * (loss + eta * term), aux
+  return _enhanced(loss, term, eta, out.logits, out.aux, axis_name)
 
 
 def mixupe_value_and_grad(
@@ -263,18 +251,7 @@ def mixupe_value_and_grad(
     TypeError: as `mixupe_loss` does.
     ValueError: likewise.
   """
-  _check_options(
-    x,
-    labels,
-    plan,
-    penalty,
-    order,
-    moments,
-    "clean",
-    "separate",
-    form,
-    axis_name,
-  )
+  _check_options(x, labels, plan, penalty, order, moments, form, axis_name)
   clean, labels_clean = _clean_part(x, labels, clean_fraction)
   eta = checks.scalar("eta", eta)
   targets = plan.targets(labels)
@@ -314,14 +291,13 @@ def mixupe_value_and_grad(
   # replica to replica may go through: shard_map takes all that does for such.
   clean, _ = jax.lax.optimization_barrier((clean, grads))
   (term, aux), slopes = second(params, clean, aux)
-  total_loss, total_term = _over_replicas(loss, term, axis_name)
-  scale = _scale(total_loss, total_term, eta)
+  value, aux = _enhanced(loss, term, eta, logits, aux, axis_name)
   grads = jax.tree.map(
-    lambda g, s: scale.astype(g.dtype) * (g + jnp.asarray(eta, g.dtype) * s),
+    lambda g, s: (
+      aux.scale.astype(g.dtype) * (g + jnp.asarray(eta, g.dtype) * s)
+    ),
     *(grads, slopes),
   )
-  value = scale * (loss + eta * term)
-  aux = MixupEAux(total_loss, total_term, scale, logits, aux)
   return (value, aux), grads
 
 
@@ -373,12 +349,16 @@ def _term_share(
   return term
 
 
-def _over_replicas(loss, term, axis_name):
-  """(L, R) over all replicas, without gradient."""
-  loss, term = jax.lax.stop_gradient((loss, term))
+def _enhanced(loss, term, eta, logits, aux, axis_name):
+  """kappa (L + eta R) of this replica's shares, and what came with it."""
+  total_loss, total_term = jax.lax.stop_gradient((loss, term))
   if axis_name is not None:
-    loss, term = jax.lax.pmean(jnp.stack([loss, term]), axis_name)
-  return loss, term
+    total_loss, total_term = jax.lax.pmean(
+      jnp.stack([total_loss, total_term]), axis_name
+    )
+  scale = _scale(total_loss, total_term, eta)
+  value = scale * (loss + eta * term)
+  return value, MixupEAux(total_loss, total_term, scale, logits, aux)
 
 
 def _factors(plan, moments, order, axis_name) -> list[chex.Array]:
@@ -396,24 +376,11 @@ def _factors(plan, moments, order, axis_name) -> list[chex.Array]:
   return factors
 
 
-def _check_options(
-  x,
-  labels,
-  plan,
-  penalty,
-  order,
-  moments,
-  penalty_at,
-  clean_pass,
-  form,
-  axis_name,
-):
-  """Raises what `mixupe_loss` documents about its options."""
+def _check_options(x, labels, plan, penalty, order, moments, form, axis_name):
+  """Raises what is documented of the options that both functions have."""
   checks.batch_size(x=x, labels=labels, plan=plan.lam)
   checks.floating("x", x)
   checks.choice("penalty", penalty, ("approximate", "exact", "taylor"))
-  checks.choice("penalty_at", penalty_at, ("clean", "mixed"))
-  checks.choice("clean_pass", clean_pass, ("joint", "separate", "split"))
   checks.choice("form", form, ("absolute", "release"))
   if penalty == "taylor":
     penalties.check_order(x, order)

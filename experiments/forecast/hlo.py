@@ -20,18 +20,12 @@ _BITS = {
   **{f"{sign}{bits}": bits for sign in "su" for bits in (2, 4, 8, 16, 32, 64)},
   **{"bf16": 16, "f16": 16, "f32": 32, "f64": 64, "c64": 64, "c128": 128},
 }
-# NAME = SHAPE OPCODE(OPERANDS: a shape holds no quote and no equals sign, so
-# that operands and metadata of the same name do not match.
-_INSTRUCTION = re.compile(
-  r'^\s*(?:ROOT )?%?[\w.\-]+ = ([^="]*?) '
-  rf"({'|'.join(KINDS)})(-start)?\(",
-  re.MULTILINE,
-)
 # Long tuples are numbered: /*index=5*/.
 _COMMENT = re.compile(r"/\*.*?\*/")
 # Type, sides, layout: bf16[128,197]{0,1:T(8,128)(2,1)S(1)}.
 _ARRAY = re.compile(r"\b([a-z]+\d*[a-z\d]*)\[([\d,<= ]*)\](?:\{([^{}]*)\})?")
-_ASSIGNMENT = re.compile(
+# NAME = SHAPE OPCODE(OPERANDS), ATTRIBUTES.
+_INSTRUCTION = re.compile(
   r"^\s*(?:ROOT )?%?([\w.\-]+) = (.*?) ([a-z][\w\-]*)\((.*)$", re.MULTILINE
 )
 _COMPUTATION = re.compile(
@@ -98,13 +92,12 @@ def collectives(text: str) -> dict[str, Collectives]:
     ValueError: for a type whose size is not known.
   """
   found: dict[str, Collectives] = {}
-  for shape, kind, start in _INSTRUCTION.findall(_COMMENT.sub("", text)):
-    # all-reduce-start has the shape of its result; the others have a tuple of
-    # operands, results and, some of them, counters.
-    if start and kind != "all-reduce":
-      shape = _elements(shape)[1]
-    number, total = found.get(kind, (0, 0))
-    found[kind] = Collectives(number + 1, total + shape_bytes(shape))
+  for _, shape, opcode, _ in _INSTRUCTION.findall(_COMMENT.sub("", text)):
+    kind = opcode.removesuffix("-start")
+    if kind in KINDS:
+      number, total = found.get(kind, (0, 0))
+      size = shape_bytes(_results(opcode, shape))
+      found[kind] = Collectives(number + 1, total + size)
   return {kind: found[kind] for kind in KINDS if kind in found}
 
 
@@ -162,7 +155,9 @@ def traffic(text: str) -> Traffic:
   waiting, seen = [entry], {entry}
   while waiting:
     shapes: dict[str, str] = {}
-    for name, shape, opcode, rest in _ASSIGNMENT.findall(bodies[waiting.pop()]):
+    for name, shape, opcode, rest in _INSTRUCTION.findall(
+      bodies[waiting.pop()]
+    ):
       shapes[name] = shape
       operands, attributes = _operands(rest)
       if opcode in ("while", "call", "conditional"):
@@ -185,7 +180,6 @@ def _touched(
   opcode: str, shape: str, operands: list[str]
 ) -> Iterator[tuple[int, int]]:
   """Yields (bytes, memory space) of what an instruction reads and writes."""
-  results = list(_placed(shape))
   if opcode in ("copy-start", "slice-start", "async-start"):
     # (to, from, ...) for a copy, ((from, ...), to, ...) for the others.
     parts = [list(_placed(part)) for part in _elements(shape)[:2]]
@@ -194,8 +188,7 @@ def _touched(
       yield size, space
       yield size, source[0][1]
     return
-  if opcode.endswith("-start") and opcode != "all-reduce-start":
-    results = list(_placed(_elements(shape)[1]))
+  results = list(_placed(_results(opcode, shape)))
   yield from results
   reads = [list(_placed(operand)) for operand in operands]
   if opcode in ("slice", "dynamic-slice", "gather"):
@@ -203,6 +196,15 @@ def _touched(
     reads[0] = [(results[0][0], space) for _, space in reads[0]]
   for read in reads:
     yield from read
+
+
+def _results(opcode: str, shape: str) -> str:
+  """The shape of what a collective, or anything synchronous, results in."""
+  # all-reduce-start has the shape of its result; other collectives' starts have
+  # a tuple of operands, results and, some of them, counters.
+  if opcode.endswith("-start") and opcode != "all-reduce-start":
+    return _elements(shape)[1]
+  return shape
 
 
 def _operands(rest: str) -> tuple[list[str], str]:

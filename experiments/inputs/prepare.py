@@ -33,7 +33,6 @@ import collections
 from concurrent import futures
 import functools
 import hashlib
-import itertools
 import os
 import re
 import time
@@ -175,7 +174,6 @@ def read_jpeg(path: str, *, verify: bool) -> bytes:
     ValueError: if the bytes are not a JPEG, or cannot be decoded; the message
       names the file.
   """
-  tf, _ = records.import_tensorflow()
   with open(path, "rb") as file:
     data = file.read()
   if not data.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")):
@@ -185,30 +183,40 @@ def read_jpeg(path: str, *, verify: bool) -> bytes:
       " again, convert it, or move it out of the folder."
     )
   if verify:
-    try:
-      tf.io.decode_image(data, channels=3)
-    except tf.errors.InvalidArgumentError as error:
-      reason = error.message.split("[Op:")[0].strip()
-      raise ValueError(
-        f"folder: {path!r} is damaged: {reason}. Download it again, or move"
-        " it out of the folder."
-      ) from error
+    _decode(data, path)
   return data
 
 
-def shrink(data: bytes, shorter_side: int, quality: int) -> bytes:
-  """Returns the image as a JPEG whose shorter side is `shorter_side`.
+def _decode(data: bytes, path: str):
+  """Returns the image of a file's bytes; an error names the file."""
+  tf, _ = records.import_tensorflow()
+  try:
+    return tf.io.decode_image(data, channels=3, expand_animations=False)
+  except tf.errors.InvalidArgumentError as error:
+    reason = error.message.split("[Op:")[0].strip()
+    raise ValueError(
+      f"folder: {path!r} is damaged: {reason}. Download it again, or move"
+      " it out of the folder."
+    ) from error
 
-  Resized with Lanczos's kernel of radius 3 and antialiasing. An image that is
-  no larger is returned as it is.
+
+def read_smaller(path: str, shorter_side: int, quality: int) -> bytes:
+  """Returns the file's image as a JPEG whose shorter side is `shorter_side`.
+
+  Resized with Lanczos's kernel of radius 3 and antialiasing. The bytes of an
+  image that is no larger are returned as they are.
 
   Args:
-    data: an encoded image.
+    path: of the file.
     shorter_side: in pixels; the longer side is rounded to the nearest pixel.
     quality: of the JPEG, 1 .. 100.
+
+  Raises:
+    ValueError: as `read_jpeg`, which decodes an image to verify it.
   """
   tf, _ = records.import_tensorflow()
-  image = tf.io.decode_image(data, channels=3, expand_animations=False)
+  data = read_jpeg(path, verify=False)
+  image = _decode(data, path)
   shape = np.array(image.shape[:2])
   if shape.min() <= shorter_side:
     return data
@@ -234,14 +242,13 @@ class _Examples:
     threads = os.cpu_count() or 1
     with futures.ThreadPoolExecutor(threads) as pool:
       waiting: collections.deque = collections.deque()
-      names = iter(self._names)
-      for name in itertools.islice(names, 4 * threads):
+      for name in self._names:
         waiting.append((name, pool.submit(self._read, self._images[name])))
-      while waiting:
-        name, image = waiting.popleft()
+        if len(waiting) > 4 * threads:
+          first, image = waiting.popleft()
+          yield first, image.result()
+      for name, image in waiting:
         yield name, image.result()
-        for name in itertools.islice(names, 1):
-          waiting.append((name, pool.submit(self._read, self._images[name])))
 
   def __iter__(self):
     start = last = time.monotonic()
@@ -309,8 +316,8 @@ def prepare(
       not in the middle of a run. Takes about a millisecond an image.
     overwrite: whether to replace a data set of that name in `out`. The old one
       is removed when the new one is complete.
-    shorter_side: of larger training images, in pixels, see `shrink`; 0 stores
-      all as they are.
+    shorter_side: of larger training images, in pixels, see `read_smaller`; 0
+      stores all as they are.
     jpeg_quality: of the training images made smaller, 1 .. 100.
 
   Returns:
@@ -376,13 +383,11 @@ def prepare(
     if tf.io.gfile.exists(aside):
       tf.io.gfile.rmtree(aside)
     tf.io.gfile.rename(path, aside)
-  read = functools.partial(read_jpeg, verify=verify)
-
-  def read_train(path):
-    # To make it smaller is to decode it: a damaged one must be named.
-    data = read_jpeg(path, verify=verify or bool(shorter_side))
-    return shrink(data, shorter_side, jpeg_quality) if shorter_side else data
-
+  read = read_train = functools.partial(read_jpeg, verify=verify)
+  if shorter_side:
+    read_train = functools.partial(
+      read_smaller, shorter_side=shorter_side, quality=jpeg_quality
+    )
   stored = (
     f"those for training with shorter sides of {shorter_side} pixels at most"
     if shorter_side
