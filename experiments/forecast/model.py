@@ -28,7 +28,6 @@ COMPARISONS: dict[str, dict[str, Mapping[str, Any]]] = {
     "MixupE": {**_CLEAN, "clean_fraction": 1.0},
     "MixupE, clean 1/2": {**_CLEAN, "clean_fraction": 0.5},
     "MixupE, clean 1/4": {**_CLEAN, "clean_fraction": 0.25},
-    "MixupE, at mixed": {**_CLEAN, "penalty_at": "mixed"},
     # One concatenated pass would push tangents through the mixed part, too.
     "MixupE, exact": {
       **_CLEAN,
@@ -36,6 +35,8 @@ COMPARISONS: dict[str, dict[str, Mapping[str, Any]]] = {
       "clean_fraction": 1.0,
       "clean_pass": "separate",
     },
+    # Last: but for a scalar or two it is Mixup's program.
+    "MixupE, at mixed": {**_CLEAN, "penalty_at": "mixed"},
   },
   "parallel": {
     "pmap": {"parallel": "pmap"},

@@ -334,7 +334,7 @@ def test_summary_by_hand():
   ]
   _, _, first, second = summary.markdown(results).splitlines()
   assert first == (
-    "| a | v5e:4x8 (32) | 50 | 1.3 | 1.65 |  |  |  | does not fit |"
+    "| a | v5e:4x8 (32) | 50 | 1.3 | 1.65 |  |  | does not fit |  |"
   )
   assert second == ("| b | v3:4x4 (16) | does not fit |  |  | 70 ms |  |  |  |")
 
