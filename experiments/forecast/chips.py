@@ -1,7 +1,10 @@
 """The TPU generations: what one chip offers, and where each number is from.
 
 Peak compute, memory and its bandwidth are the "key specifications" of Google
-Cloud's pages https://cloud.google.com/tpu/docs/v3, v4, v5e, v5p and v6e.
+Cloud's pages https://cloud.google.com/tpu/docs/v3, v4, v5e, v5p and v6e. Of
+memory some pages give GiB and some GB; the compiler, refusing a program, speaks
+of 15.48 (for a core of v3), 30.75, 15.75, 95.74 and 31.25 GiB "available HBM":
+it has GiB, 16 for v5e and 96 for v5p.
 
 `ici_bandwidth` is what one chip sends, over all of its links together and in
 one direction. The pages state it in different ways:
@@ -21,7 +24,7 @@ from typing import Any, NamedTuple
 import jax
 from jax.experimental import topologies
 
-GB, GIB = 10**9, 2**30
+GIB = 2**30
 
 
 class Chip(NamedTuple):
@@ -56,9 +59,9 @@ CHIPS = {
   for chip in (
     Chip("v3", 123e12, 32 * GIB, 900e9, 340e12 / 1024, 2, 2, {}),
     Chip("v4", 275e12, 32 * GIB, 1200e9, 1.1e15 / 4096, 1, 3, _MEGACORE),
-    Chip("v5e", 197e12, 16 * GB, 819e9, 1600e9 / 8, 1, 2, {}),
-    Chip("v5p", 459e12, 95 * GB, 2765e9, 4800e9 / 8, 1, 3, _MEGACORE),
-    Chip("v6e", 918e12, 32 * GB, 1638e9, 800e9 / 2, 1, 2, {}),
+    Chip("v5e", 197e12, 16 * GIB, 819e9, 1600e9 / 8, 1, 2, {}),
+    Chip("v5p", 459e12, 96 * GIB, 2765e9, 4800e9 / 8, 1, 3, _MEGACORE),
+    Chip("v6e", 918e12, 32 * GIB, 1638e9, 800e9 / 2, 1, 2, {}),
   )
 }
 
