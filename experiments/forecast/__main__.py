@@ -4,8 +4,10 @@
     --config=experiments/configs/imagenet_resnet50.py:method=mixupe \
     --topology=v5e:4x8 --compare=method --out=FILE.json
 
-compiles for minutes a row. The file is written after each; the same command
-again, at the same commit, goes on after the rows that are there.
+compiles for minutes a row, on a core and in a process of its own; `--jobs=N`
+compiles N at a time, which takes up to 12 GB each. The file is written after
+each; the same command again, at the same commit, goes on after the rows that
+are there.
 
 Needs no TPU and no data, but the TPU compiler: pip install "jaxmix[tpu]".
 """
@@ -41,6 +43,9 @@ _NUM_CLASSES = flags.DEFINE_integer(
   "num_classes", None, "Of a data set that is not known without its files."
 )
 _OUT = flags.DEFINE_string("out", None, "JSON file to write, or to complete.")
+_JOBS = flags.DEFINE_integer(
+  "jobs", 1, "How many rows to compile at a time.", lower_bound=1
+)
 _HLO = flags.DEFINE_string(
   "hlo", None, "Folder for the compiled programs' text."
 )
@@ -53,20 +58,20 @@ def main(argv: list[str]) -> None:
   # libtpu is installed, but there is no TPU to be opened, or it is not ours.
   jax.config.update("jax_platforms", "cpu")
 
-  def report(result, text):
+  def report(result, name, text):
     # A row takes minutes: keep at once what is known.
-    row = result["rows"][-1]
+    (row,) = (row for row in result["rows"] if row["name"] == name)
     if _OUT.value:
       _write(pathlib.Path(_OUT.value), result)
     if row["fits"]:
       milliseconds = 1e3 * row["seconds"]["step"]
-      logging.info("%s: %.1f ms a step.", row["name"], milliseconds)
+      logging.info("%s: %.1f ms a step.", name, milliseconds)
     else:
-      logging.info("%s does not fit.", row["name"])
+      logging.info("%s does not fit.", name)
     if _HLO.value:
       folder = pathlib.Path(_HLO.value)
       folder.mkdir(parents=True, exist_ok=True)
-      stem = re.sub(r"\W+", "_", row["name"])
+      stem = re.sub(r"\W+", "_", name)
       (folder / f"{stem}.hlo.txt").write_text(text)
 
   logging.set_verbosity(logging.INFO)
@@ -79,6 +84,7 @@ def main(argv: list[str]) -> None:
     compare=_COMPARE.value,
     num_classes=_NUM_CLASSES.value,
     known=known,
+    jobs=_JOBS.value,
     report=report,
   )
   print(table.markdown(result))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent import futures
 import logging
+import multiprocessing
 from typing import Any
 
+import jax
 from ml_collections import ConfigDict
 
 from experiments import parallel
@@ -64,7 +67,8 @@ def forecast(
   compare: str | None = None,
   num_classes: int | None = None,
   known: Sequence[dict[str, Any]] = (),
-  report: Callable[[dict[str, Any], str], None] | None = None,
+  jobs: int | None = None,
+  report: Callable[[dict[str, Any], str, str], None] | None = None,
 ) -> dict[str, Any]:
   """Forecasts a run of `config`, or the variants of a comparison.
 
@@ -74,8 +78,12 @@ def forecast(
     compare: None, or one of `COMPARISONS`.
     num_classes: see `program.describe`.
     known: rows of the same forecast, begun earlier; not compiled again.
-    report: called with the result so far as soon as a row is known, and with
-      that row's optimised HLO ("" where it does not fit).
+    jobs: how many rows to compile at a time, each in a process of its own,
+      which returns its memory. None compiles here, one after the other. (The
+      processes import the main script: in one, call under
+      `if __name__ == "__main__"`.)
+    report: called as soon as a row is known with the result so far, the row's
+      name and its optimised HLO ("" where it does not fit).
 
   Returns:
     {"note", "topology", "chips", "chip", "rows"}, rows as `roofline.per_chip`
@@ -83,6 +91,8 @@ def forecast(
 
   Raises:
     ImportError: if libtpu is not installed.
+    RuntimeError: if a process ends before its row, as it does where memory runs
+      out.
     ValueError: if the topology, the config or the comparison is wrong, or the
       batch does not divide.
   """
@@ -92,39 +102,85 @@ def forecast(
     )
   chip, count = chips.parse(topology)
   parallel.check_batch_size(config.batch_size, count * chip.devices)
-  dataset = program.describe(config, num_classes)
-  devices = chips.devices(topology)
   variants = COMPARISONS[compare] if compare else {config.method: {}}
   described = {k: v for k, v in chip._asdict().items() if k != "options"}
-  rows: list[dict[str, Any]] = []
-  result = {
-    "note": NOTE,
-    "topology": topology,
-    "chips": count,
-    "chip": described,
-    "model": config.model,
-    "batch_size": config.batch_size,
-    "total_steps": config.total_steps,
-    "parallel": config.parallel,
-    "rows": rows,
+  rows = {
+    row["name"]: row
+    for row in known
+    if row["changes"] == dict(variants.get(row["name"], {}))
   }
+
+  def result():
+    return {
+      "note": NOTE,
+      "topology": topology,
+      "chips": count,
+      "chip": described,
+      "model": config.model,
+      "batch_size": config.batch_size,
+      "total_steps": config.total_steps,
+      "parallel": config.parallel,
+      "rows": [rows[name] for name in variants if name in rows],
+    }
+
+  tasks = {}
   for name, changes in variants.items():
-    same = [
-      row
-      for row in known
-      if (row["name"], row["changes"]) == (name, dict(changes))
-    ]
-    if same:
-      rows.append(same[0])
-      continue
-    own = config.copy_and_resolve_references()
-    with own.unlocked():
-      own.update_from_flattened_dict(changes)
-    own = common.resolve(own)
-    logging.info("Compiling %s for %s.", name, topology)
-    compiled = program.compile_step(own, dataset, devices)
-    row = roofline_lib.per_chip(own, compiled, chip, count)
-    rows.append({"name": name, "changes": dict(changes)} | row)
+    if name not in rows:
+      own = config.copy_and_resolve_references()
+      with own.unlocked():
+        own.update_from_flattened_dict(changes)
+      tasks[name] = (common.resolve(own), num_classes, topology)
+  compiled = _in_turn(tasks) if jobs is None else _in_processes(tasks, jobs)
+  for name, row, text in compiled:
+    rows[name] = {"name": name, "changes": dict(variants[name])} | row
     if report is not None:
-      report(result, compiled.text)
-  return result
+      report(result(), name, text)
+  return result()
+
+
+def _row(config, num_classes, topology) -> tuple[dict[str, Any], str]:
+  """Compiles a resolved config's step; (roofline.per_chip's row, HLO)."""
+  chip, count = chips.parse(topology)
+  dataset = program.describe(config, num_classes)
+  compiled = program.compile_step(config, dataset, chips.devices(topology))
+  return roofline_lib.per_chip(config, compiled, chip, count), compiled.text
+
+
+def _stay_on_cpu() -> None:
+  # libtpu is there to compile, not to open a TPU.
+  jax.config.update("jax_platforms", "cpu")
+
+
+def _in_turn(tasks: Mapping[str, Any]) -> Iterator[tuple[str, Any, str]]:
+  """Yields (name, row, HLO) of each task."""
+  for name, task in tasks.items():
+    logging.info("Compiling %s for %s.", name, task[-1])
+    yield name, *_row(*task)
+
+
+def _in_processes(
+  tasks: Mapping[str, Any], jobs: int
+) -> Iterator[tuple[str, Any, str]]:
+  """As `_in_turn`, but in the order in which they end."""
+  if not tasks:
+    return
+  logging.info("Compiling %s, %d at a time.", "; ".join(tasks), jobs)
+  with futures.ProcessPoolExecutor(
+    jobs,
+    multiprocessing.get_context("spawn"),
+    initializer=_stay_on_cpu,
+    max_tasks_per_child=1,
+  ) as pool:
+    names = {pool.submit(_row, *task): name for name, task in tasks.items()}
+    try:
+      for done in futures.as_completed(names):
+        yield names[done], *done.result()
+    except futures.process.BrokenProcessPool as error:
+      raise RuntimeError(
+        "A process ended before its row was compiled, as it does where memory "
+        "runs out (a row of ViT-B/16 takes up to 12 GB). Rows that were done "
+        "are kept: fewer jobs at a time, or the same command again."
+      ) from error
+    finally:
+      for waiting in names:
+        waiting.cancel()

@@ -1,7 +1,9 @@
 """The forecast: counts and times by hand, and one real compilation."""
 
+import functools
 import importlib.util
 import json
+import os
 import re
 import subprocess
 import sys
@@ -15,6 +17,7 @@ from experiments.forecast import (
   chips,
   forecast,
   hlo,
+  model,
   program,
   summary,
   table,
@@ -455,20 +458,29 @@ def make_tiny(arg):
   return config
 
 
+@functools.cache
+def tiny_by_both():
+  """A tiny sibling by pmap and by shard_map, and what was reported of it."""
+  reported = []
+  result = forecast(
+    make_tiny("batch_size=32"),
+    "v5e:2x2",
+    compare="parallel",
+    report=lambda result, name, text: reported.append(
+      (result["rows"][-1]["name"], name, "ENTRY" in text)
+    ),
+  )
+  return result, reported
+
+
 @needs_libtpu
 def test_compiles_a_tiny_sibling_by_pmap_and_by_shard_map():
   """The state donated, one reduction of gradients, the rest statistics."""
-  config = make_tiny("batch_size=32")
-  seen = []
-  result = forecast(
-    config,
-    "v5e:2x2",
-    compare="parallel",
-    report=lambda result, text: seen.append(
-      (result["rows"][-1]["name"], "ENTRY" in text)
-    ),
-  )
-  assert seen == [("pmap", True), ("shard_map", True)]
+  result, reported = tiny_by_both()
+  assert reported == [
+    ("pmap", "pmap", True),
+    ("shard_map", "shard_map", True),
+  ]
   json.dumps(result)
   assert "does not fit" not in table.markdown(result)
   pmap, shard_map = result["rows"]
@@ -492,6 +504,44 @@ def test_compiles_a_tiny_sibling_by_pmap_and_by_shard_map():
   # compiler counts with what stays on the chip.
   assert pmap["memory_traffic_bytes"] >= pmap["donated_bytes"]
   assert pmap["memory_traffic_bytes"] <= pmap["bytes_accessed"]
+
+
+@needs_libtpu
+def test_processes_compile_the_same():
+  reported = []
+  result = forecast(
+    make_tiny("batch_size=32"),
+    "v5e:2x2",
+    compare="parallel",
+    jobs=2,
+    report=lambda result, name, text: reported.append((name, "ENTRY" in text)),
+  )
+  assert sorted(reported) == [("pmap", True), ("shard_map", True)]
+  untimed = [
+    [
+      {key: value for key, value in row.items() if key != "compile_seconds"}
+      for row in made["rows"]
+    ]
+    for made in (result, tiny_by_both()[0])
+  ]
+  assert untimed[0] == untimed[1]
+
+
+class Fatal:
+  """Ends the process that receives it."""
+
+  def __reduce__(self):
+    return os._exit, (1,)
+
+
+def test_a_process_that_dies_says_why_it_may_have():
+  with pytest.raises(RuntimeError, match="as it does where memory runs out"):
+    list(model._in_processes({"a": (Fatal(),)}, 1))
+
+
+def test_a_mistake_reaches_the_caller_from_a_process():
+  with pytest.raises(ValueError, match="v5e:4x8 is 32 chips"):
+    list(model._in_processes({"a": (None, None, "v9:2x2")}, 1))
 
 
 @needs_libtpu
