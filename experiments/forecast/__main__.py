@@ -22,7 +22,6 @@ import sys
 from typing import Any
 
 from absl import app, flags, logging
-import jax
 from ml_collections import config_flags
 
 from experiments import forecast, provenance, storage
@@ -55,23 +54,21 @@ def main(argv: list[str]) -> None:
   """Compiles, prints the table, writes the files asked for."""
   if len(argv) > 1:
     raise app.UsageError(f"Unexpected arguments: {argv[1:]}.")
-  # libtpu is installed, but there is no TPU to be opened, or it is not ours.
-  jax.config.update("jax_platforms", "cpu")
+  model.stay_on_cpu()
 
-  def report(result, name, text):
+  def report(result, row, text):
     # A row takes minutes: keep at once what is known.
-    (row,) = (row for row in result["rows"] if row["name"] == name)
     if _OUT.value:
       _write(pathlib.Path(_OUT.value), result)
     if row["fits"]:
       milliseconds = 1e3 * row["seconds"]["step"]
-      logging.info("%s: %.1f ms a step.", name, milliseconds)
+      logging.info("%s: %.1f ms a step.", row["name"], milliseconds)
     else:
-      logging.info("%s does not fit.", name)
+      logging.info("%s does not fit.", row["name"])
     if _HLO.value:
       folder = pathlib.Path(_HLO.value)
       folder.mkdir(parents=True, exist_ok=True)
-      stem = re.sub(r"\W+", "_", name)
+      stem = re.sub(r"\W+", "_", row["name"])
       (folder / f"{stem}.hlo.txt").write_text(text)
 
   logging.set_verbosity(logging.INFO)

@@ -68,7 +68,7 @@ def forecast(
   num_classes: int | None = None,
   known: Sequence[dict[str, Any]] = (),
   jobs: int | None = None,
-  report: Callable[[dict[str, Any], str, str], None] | None = None,
+  report: Callable[[dict[str, Any], dict[str, Any], str], None] | None = None,
 ) -> dict[str, Any]:
   """Forecasts a run of `config`, or the variants of a comparison.
 
@@ -82,8 +82,8 @@ def forecast(
       which returns its memory. None compiles here, one after the other. (The
       processes import the main script: in one, call under
       `if __name__ == "__main__"`.)
-    report: called as soon as a row is known with the result so far, the row's
-      name and its optimised HLO ("" where it does not fit).
+    report: called as soon as a row is known with the result so far, the row
+      and its optimised HLO ("" where it does not fit).
 
   Returns:
     {"note", "topology", "chips", "chip", "rows"}, rows as `roofline.per_chip`
@@ -134,7 +134,7 @@ def forecast(
   for name, row, text in compiled:
     rows[name] = {"name": name, "changes": dict(variants[name])} | row
     if report is not None:
-      report(result(), name, text)
+      report(result(), rows[name], text)
   return result()
 
 
@@ -146,8 +146,8 @@ def _row(config, num_classes, topology) -> tuple[dict[str, Any], str]:
   return roofline_lib.per_chip(config, compiled, chip, count), compiled.text
 
 
-def _stay_on_cpu() -> None:
-  # libtpu is there to compile, not to open a TPU.
+def stay_on_cpu() -> None:
+  """Keeps JAX from opening a TPU: libtpu is there to compile."""
   jax.config.update("jax_platforms", "cpu")
 
 
@@ -168,7 +168,7 @@ def _in_processes(
   with futures.ProcessPoolExecutor(
     jobs,
     multiprocessing.get_context("spawn"),
-    initializer=_stay_on_cpu,
+    initializer=stay_on_cpu,
     max_tasks_per_child=1,
   ) as pool:
     names = {pool.submit(_row, *task): name for name, task in tasks.items()}

@@ -354,6 +354,7 @@ def test_chip_table_is_sane():
     # Operations a byte at which memory stops binding; ICI is slower than HBM.
     assert 60 < chip.peak_flops / chip.hbm_bandwidth < 600
     assert 0.2 < chip.hbm_bandwidth / chip.ici_bandwidth / 5 < 1.2
+    assert 16 * chips.GIB <= chip.hbm_bytes <= 96 * chips.GIB
     assert chip.devices == (2 if chip.name == "v3" else 1)
     assert chip.dimensions == (3 if chip.name in ("v4", "v5p") else 2)
 
@@ -428,11 +429,15 @@ def test_impossible_layout_passes_on_libtpus_reason():
     chips.devices("v5e:3x5")
 
 
+def four(chip):
+  layout = "2x2x1" if chip.dimensions == 3 else "2x2"
+  return chips.devices(f"{chip.name}:{layout}")
+
+
 @needs_libtpu
 def test_devices_of_every_chip():
   for chip in chips.CHIPS.values():
-    layout = "2x2x1" if chip.dimensions == 3 else "2x2"
-    assert len(chips.devices(f"{chip.name}:{layout}")) == 4 * chip.devices
+    assert len(four(chip)) == 4 * chip.devices
 
 
 @needs_libtpu
@@ -440,10 +445,8 @@ def test_devices_of_every_chip():
 def test_memory_is_what_the_compiler_has(name):
   """Which keeps at most a sixteenth of it from programs."""
   chip = chips.CHIPS[name]
-  layout = "2x2x1" if chip.dimensions == 3 else "2x2"
-  device = chips.devices(f"{name}:{layout}")[0]
   huge = jax.ShapeDtypeStruct(
-    (2**28, 128), "float32", sharding=SingleDeviceSharding(device)
+    (2**28, 128), "float32", sharding=SingleDeviceSharding(four(chip)[0])
   )
   with pytest.raises(jax.errors.JaxRuntimeError) as caught:
     jax.jit(lambda x: 2 * x).lower(huge).compile()
@@ -466,8 +469,8 @@ def tiny_by_both():
     make_tiny("batch_size=32"),
     "v5e:2x2",
     compare="parallel",
-    report=lambda result, name, text: reported.append(
-      (result["rows"][-1]["name"], name, "ENTRY" in text)
+    report=lambda result, row, text: reported.append(
+      (result["rows"][-1]["name"], row["name"], "ENTRY" in text)
     ),
   )
   return result, reported
@@ -514,7 +517,9 @@ def test_processes_compile_the_same():
     "v5e:2x2",
     compare="parallel",
     jobs=2,
-    report=lambda result, name, text: reported.append((name, "ENTRY" in text)),
+    report=lambda result, row, text: reported.append(
+      (row["name"], "ENTRY" in text)
+    ),
   )
   assert sorted(reported) == [("pmap", True), ("shard_map", True)]
   untimed = [
