@@ -9,7 +9,7 @@ import jax.numpy as jnp
 
 from jaxmix import checks, mixing, policies
 from jaxmix.losses import MixedTargets
-from jaxmix.pairing import Local, Pairing, Source, permutation
+from jaxmix.pairing import Local, Pairing, Source, look_up, permutation
 
 
 @flax.struct.dataclass
@@ -71,8 +71,7 @@ class CutMixPlan:
     inside = (top <= row) & (row < bottom) & (left <= column) & (column < right)
 
     def paste(x, other):
-      other = jnp.take(other, self.partner, axis=0, mode="clip")
-      other = other.astype(x.dtype)
+      other = look_up(other, self.partner).astype(x.dtype)
       return jnp.where(
         inside.reshape(inside.shape + (1,) * (x.ndim - 3)), other, x
       )

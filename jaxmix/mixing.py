@@ -13,7 +13,7 @@ import jax.numpy as jnp
 
 from jaxmix import checks, losses, policies
 from jaxmix.losses import MixedTargets
-from jaxmix.pairing import Local, Pairing, Source, permutation
+from jaxmix.pairing import Local, Pairing, Source, look_up, permutation
 
 
 @flax.struct.dataclass
@@ -71,7 +71,7 @@ class MixPlan:
       x, other = jnp.asarray(x), jnp.asarray(other)
       wide = x.dtype if jnp.finfo(x.dtype).bits > 32 else jnp.float32
       own = losses.expand(lam, x.ndim).astype(wide)
-      other = jnp.take(other, self.partner, axis=0, mode="clip").astype(wide)
+      other = look_up(other, self.partner).astype(wide)
       mixed = own * x.astype(wide) + (1.0 - own) * other
       # 0 * inf is nan: a partner of no weight must not count.
       return jnp.where(own == 1.0, x, mixed.astype(x.dtype))
@@ -97,8 +97,7 @@ def mixed_targets(plan, labels: chex.Array) -> MixedTargets:
   checks.batch_size(plan=plan.lam, labels=labels)
   labels = jnp.asarray(labels)
   others = plan.source.labels(labels)
-  second = jnp.take(others, plan.partner, axis=0, mode="clip")
-  return MixedTargets(labels, second, plan.weight)
+  return MixedTargets(labels, look_up(others, plan.partner), plan.weight)
 
 
 def draw(

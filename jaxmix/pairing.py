@@ -107,6 +107,50 @@ class Partners(NamedTuple):
 
 Pairing = Callable[[chex.PRNGKey, int, chex.Array | None], Partners]
 
+# Rows up to which a TPU permutes by a product: its cost grows with the square,
+# to 0.4 ms on v5e for this many images of 224 x 224.
+_LARGEST_PRODUCT = 512
+
+
+def look_up(x: chex.Array, index: chex.Array) -> chex.Array:
+  """Returns x[index] along the first axis, indices clipped to it.
+
+  On TPUs, bfloat16 arrays of up to 512 rows are permuted by a product with a
+  one-hot matrix: the same values, but the product takes any layout, whereas the
+  gather wants rows outermost and a convolution wants the batch innermost, so
+  that images would be copied before and after.
+
+  Args:
+    x: [B, ...] array.
+    index: int32 [B'], rows of x.
+
+  Returns:
+    [B', ...], of x's dtype. On TPUs, a bfloat16 row with a value that is not
+    finite comes as NaN throughout.
+  """
+  x, index = jnp.asarray(x), jnp.asarray(index)
+  if x.dtype != jnp.bfloat16 or x.ndim < 2 or len(x) > _LARGEST_PRODUCT:
+    return _gather(x, index)
+  return jax.lax.platform_dependent(x, index, tpu=_product, default=_gather)
+
+
+def _gather(x, index):
+  return jnp.take(x, index, axis=0, mode="clip")
+
+
+def _product(x, index):
+  """`look_up` by a product: a row times 1 plus all others times 0."""
+  finite = jnp.isfinite(x)
+  whole = finite.all(axis=tuple(range(1, x.ndim)))
+  rows = jax.nn.one_hot(jnp.clip(index, 0, len(x) - 1), len(x), dtype=x.dtype)
+  picked = jnp.einsum(
+    "ij,j...->i...",
+    rows,
+    jnp.where(finite, x, 0),  # 0 * inf is nan, in every other row
+  )
+  whole = _gather(whole, index).reshape(-1, *(1,) * (x.ndim - 1))
+  return jnp.where(whole, picked, jnp.nan)
+
 
 def permutation(
   key: chex.PRNGKey, batch_size: int, mask: chex.Array | None = None

@@ -2,6 +2,8 @@
 
 import functools
 
+import hypothesis
+import hypothesis.strategies as st
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -240,3 +242,63 @@ def test_between_refuses_bad_partners(key):
     pairing.between((x, labels), jnp.ones(3))
   with pytest.raises(ValueError, match="hold 3 examples, but the batch has 4"):
     pairing.between((x, labels))(key, 4)
+
+
+@hypothesis.settings(max_examples=50, deadline=None, derandomize=True)
+@hypothesis.given(
+  bits=st.lists(st.integers(0, 2**16 - 1), min_size=8, max_size=8),
+  index=st.lists(st.integers(-6, 6), min_size=3, max_size=3),
+)
+def test_product_is_the_gather(bits, index):
+  """Of any finite normal numbers, and of rows beyond either end."""
+  x = np.array(bits, np.uint16).view(jnp.bfloat16).reshape(4, 2)
+  tiny = np.abs(x.astype(np.float64)) < float(jnp.finfo(jnp.bfloat16).tiny)
+  x = np.where(tiny | ~np.isfinite(x.astype(np.float32)), 1.5, x)
+  x, index = x.astype(jnp.bfloat16), np.array(index, np.int32)
+  got = jax.jit(pairing._product)(x, index)
+  assert got.dtype == jnp.bfloat16
+  np.testing.assert_array_equal(got, x[np.clip(index, 0, 3)])
+
+
+def test_product_keeps_what_is_not_finite_to_its_row():
+  nan, inf = np.nan, np.inf
+  x = jnp.array([[1, 2], [inf, 3], [4, nan], [5, 6]], jnp.bfloat16)
+  got = pairing._product(x, jnp.array([1, 3, 2, 0, 3], jnp.int32))
+  np.testing.assert_array_equal(
+    got.astype(jnp.float32), [[nan, nan], [5, 6], [nan, nan], [1, 2], [5, 6]]
+  )
+
+
+def test_gradient_of_the_product_by_hand():
+  x = jnp.ones((3, 2), jnp.bfloat16)
+  weight = jnp.array([[1, 2], [4, 8], [16, 32]], jnp.bfloat16)
+  index = jnp.array([2, 0, 2], jnp.int32)
+  grads = jax.grad(lambda x: jnp.sum(weight * pairing._product(x, index)))(x)
+  assert grads.dtype == jnp.bfloat16
+  np.testing.assert_array_equal(
+    grads.astype(jnp.float32), [[4, 8], [0, 0], [17, 34]]
+  )
+
+
+@pytest.mark.parametrize(
+  "platform, shape, dtype, product",
+  [
+    ("tpu", (8, 4, 4, 3), jnp.bfloat16, True),
+    ("tpu", (512, 3), jnp.bfloat16, True),
+    ("tpu", (513, 3), jnp.bfloat16, False),
+    ("tpu", (8,), jnp.bfloat16, False),
+    # The product's default precision on TPUs would round these.
+    ("tpu", (8, 4, 4, 3), jnp.float32, False),
+    ("tpu", (8, 3), jnp.uint8, False),
+    ("cpu", (8, 4, 4, 3), jnp.bfloat16, False),
+    ("cuda", (8, 4, 4, 3), jnp.bfloat16, False),
+  ],
+)
+def test_where_partners_are_looked_up_by_a_product(
+  platform, shape, dtype, product
+):
+  traced = jax.jit(pairing.look_up).trace(
+    jax.ShapeDtypeStruct(shape, dtype), jax.ShapeDtypeStruct((8,), jnp.int32)
+  )
+  program = traced.lower(lowering_platforms=(platform,)).as_text()
+  assert ("dot_general" in program) == product

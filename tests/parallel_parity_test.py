@@ -71,6 +71,10 @@ METHODS = {
   "untied_mixup": jaxmix.untied_mixup,
   "dat": functools.partial(jaxmix.dat, pairing=pairing.flip),
   "stratified": functools.partial(jaxmix.mixup, stratified=True),
+  "bfloat16": lambda key, x, y: jaxmix.mixup(key, x.astype(jnp.bfloat16), y),
+  "product": lambda key, x, y: pairing._product(
+    x.astype(jnp.bfloat16), jax.random.permutation(key, B)
+  ),
   "cutmix": lambda key, x, y: jaxmix.cutmix(
     key, jnp.broadcast_to(x[:, None, :], (B, 4, D)), y
   ),
@@ -90,8 +94,10 @@ def one_by_one(name):
 @pytest.mark.parametrize(
   "name, mapper",
   [(name, "shard_map") for name in METHODS]
-  + [("mixup", "pmap"), ("mixup", "shard_map_vma"), ("cutmix", "shard_map_vma")]
-  + [("pgd", "pmap"), ("pgd", "shard_map_vma")]
+  + [("product", "vmap")]
+  + [(name, "pmap") for name in ("mixup", "bfloat16", "product", "pgd")]
+  + [(name, "shard_map_vma") for name in ("mixup", "bfloat16", "product")]
+  + [(name, "shard_map_vma") for name in ("cutmix", "pgd")]
   + [
     pytest.param(
       "stratified",
@@ -109,7 +115,9 @@ def test_methods_are_the_same_everywhere(name, mapper):
   check_close(got, one_by_one(name))
 
 
-@pytest.mark.parametrize("name", ["mixup", "cutmix", "pgd"])
+@pytest.mark.parametrize(
+  "name", ["mixup", "bfloat16", "product", "cutmix", "pgd"]
+)
 def test_jit_is_eager(name):
   want = METHODS[name](KEYS[0], X[0], Y[0])
   check_close(jax.tree.map(lambda leaf: leaf[0], one_by_one(name)), want)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import SingleDeviceSharding
 import pytest
 
@@ -23,6 +24,7 @@ from experiments.forecast import (
   table,
 )
 from experiments.forecast import roofline as roofline_lib
+from jaxmix.mixing import MixPlan
 
 # Gradients, statistics in a fusion's computation, and every asynchronous form.
 MODULE = """
@@ -507,6 +509,46 @@ def test_compiles_a_tiny_sibling_by_pmap_and_by_shard_map():
   # compiler counts with what stays on the chip.
   assert pmap["memory_traffic_bytes"] >= pmap["donated_bytes"]
   assert pmap["memory_traffic_bytes"] <= pmap["bytes_accessed"]
+
+
+def clean_and_mixed(kernel, pixels, lam, partner):
+  """A ResNet's first convolution, on mixed images and then on clean ones."""
+
+  def loss(kernel, images):
+    maps = jax.lax.conv_general_dilated(
+      images,
+      kernel.astype(images.dtype),
+      window_strides=(2, 2),
+      padding="SAME",
+      dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+    return jnp.sum(jax.nn.relu(maps).astype(jnp.float32) ** 2)
+
+  images = (pixels / jnp.float32(255) - 0.5).astype(jnp.bfloat16)
+  mixed = jax.grad(loss)(kernel, MixPlan(lam, lam, partner).mix(images))
+  mixed, images = jax.lax.optimization_barrier((mixed, images))
+  return mixed + jax.grad(loss)(kernel, images)
+
+
+@needs_libtpu
+def test_mixing_leaves_images_in_their_layout():
+  """Gathered, they would be copied three times: pixels, mixed and clean."""
+  shape = (128, 64, 64, 3)
+  chip = SingleDeviceSharding(four(chips.CHIPS["v5e"])[0])
+  arguments = (
+    jax.ShapeDtypeStruct(sides, dtype, sharding=chip)
+    for sides, dtype in (
+      ((7, 7, 3, 64), jnp.float32),
+      (shape, jnp.uint8),
+      ((128,), jnp.float32),
+      ((128,), jnp.int32),
+    )
+  )
+  text = jax.jit(clean_and_mixed).lower(*arguments).compile().as_text()
+  entry = text[text.index("\nENTRY") :]
+  assert "u8[128,64,64,3]{0," in entry  # they come with the batch innermost
+  copied = re.findall(r"= (\S+\[128,64,64,3\]\S*) (?:copy|transpose)\(", entry)
+  assert not copied
 
 
 @needs_libtpu
