@@ -39,7 +39,7 @@ setup(
   install_requires=[
     "chex>=0.1.88",
     "flax>=0.10.4",
-    "jax>=0.9.2",
+    "jax>=0.10.2",
     "numpy>=2.0",
     "optax>=0.2.5",
     "scipy>=1.13",
@@ -56,8 +56,8 @@ setup(
       *COLAB,
     ],
     # libtpu on a machine without a TPU needs JAX_PLATFORMS=cpu.
-    "tpu": ["jax[tpu]>=0.9.2"],
-    "cuda": ["jax[cuda13]>=0.9.2"],
+    "tpu": ["jax[tpu]>=0.10.2"],
+    "cuda": ["jax[cuda13]>=0.10.2"],
     # The readers of the files in experiments/launch, to test them with.
     "launch": [
       "kubernetes-validate>=1.31",

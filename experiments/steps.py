@@ -97,10 +97,9 @@ def create(config: ConfigDict, dataset: Dataset) -> Steps:
       )
       return logits, updated.get("batch_stats", {})
 
-    (loss, aux), grads = loss_and_gradient(
+    aux, grads = loss_and_gradient(
       config, apply_fn, state.params, images, labels, plan
     )
-    grads = jax.lax.pmean(grads, AXIS)
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
     params = optax.apply_updates(state.params, updates)
     new_state = state.replace(
@@ -117,13 +116,12 @@ def create(config: ConfigDict, dataset: Dataset) -> Steps:
       lambda g, y: (g == y).astype(jnp.float32), guess, plan.targets(labels)
     )
     metrics = {
-      "loss": loss,
+      "loss": aux.scale * (aux.mixup_loss + config.eta * aux.penalty),
       "mixup_loss": aux.mixup_loss,
       "penalty": aux.penalty,
       "scale": aux.scale,
-      "accuracy": jnp.mean(hit),
+      "accuracy": jax.lax.pmean(jnp.mean(hit), AXIS),
     }
-    metrics = jax.lax.pmean(metrics, AXIS)
     metrics["gradient_norm"] = optax.tree.norm(grads)
     metrics["learning_rate"] = jnp.asarray(rate(state.step), jnp.float32)
     return new_state, metrics
@@ -239,8 +237,11 @@ def loss_and_gradient(
   images: jax.Array,
   labels: jax.Array,
   plan: Any,
-) -> tuple[tuple[jax.Array, jaxmix.MixupEAux], Any]:
-  """((the method's loss on this replica's batch, what came with it), gradient).
+) -> tuple[jaxmix.MixupEAux, Any]:
+  """(The method's loss and what came with it, gradient) over all replicas.
+
+  The loss is aux.scale * (aux.mixup_loss + eta * aux.penalty): a pmean of its
+  own would have to wait for that of L and R in the scale.
 
   apply_fn maps (params, inputs), and state or parts, to (logits, new state).
   """
@@ -261,8 +262,12 @@ def loss_and_gradient(
       total, jnp.zeros_like(total), jnp.ones_like(total), logits, aux
     )
 
+  def averaged(loss):
+    (_, aux), grads = jax.value_and_grad(loss, has_aux=True)(params)
+    return aux, jax.lax.pmean(grads, AXIS)
+
   if not common.is_enhanced(config):
-    return jax.value_and_grad(plain, has_aux=True)(params)
+    return averaged(plain)
   enhancement = dict(
     eta=config.eta,
     loss_fn=cross_entropy,
@@ -275,9 +280,10 @@ def loss_and_gradient(
     has_aux=True,
   )
   if config.clean_pass == "separate" and config.penalty_at == "clean":
-    return jaxmix.mixupe_value_and_grad(
+    (_, aux), grads = jaxmix.mixupe_value_and_grad(
       apply_fn, params, images, labels, plan, **enhancement
     )
+    return aux, grads
 
   def enhanced(params):
     return jaxmix.mixupe_loss(
@@ -290,7 +296,7 @@ def loss_and_gradient(
       **enhancement,
     )
 
-  return jax.value_and_grad(enhanced, has_aux=True)(params)
+  return averaged(enhanced)
 
 
 def _penalty_moments(config: ConfigDict) -> jax.Array | None:

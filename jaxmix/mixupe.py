@@ -216,7 +216,9 @@ def mixupe_value_and_grad(
   the sum. So L's backward pass needs nothing of R and ends before the clean
   pass begins, and no more activations are alive at a time than Mixup's own.
   Differentiating `mixupe_loss` keeps those of both passes, as its backward pass
-  begins with kappa, which needs both values.
+  begins with kappa, which needs both values. For the same reason replicas
+  average the gradients before they multiply by kappa: L and R can travel with
+  them, and no product of either backward pass waits for those.
 
   Args:
     apply_fn: maps (params, inputs) to logits, or to (logits, aux) with has_aux;
@@ -237,15 +239,16 @@ def mixupe_value_and_grad(
     threshold: of form="release".
     input_mean: xbar of the exact and the Taylor penalty.
     link: "softmax", "sigmoid" or None.
-    axis_name: mapped axis over whose replicas L and R in kappa are averaged.
-      Average the gradients over them, too.
+    axis_name: mapped axis over whose replicas L and R in kappa and the
+      gradients are averaged: one pmean of all.
     has_aux: whether `apply_fn` returns (logits, aux).
 
   Returns:
     ((loss, `MixupEAux`), gradients), those of
     `jax.value_and_grad(..., has_aux=True)` of mixupe_loss with clean_pass=
-    "separate", up to rounding. Under shard_map with check_vma=True they are
-    sums over the replicas already: divide them by their number.
+    "separate", up to rounding. With axis_name the loss is this replica's share,
+    as there, and the gradients are those on the whole batch already, under
+    every mapping.
 
   Raises:
     TypeError: as `mixupe_loss` does.
@@ -291,14 +294,29 @@ def mixupe_value_and_grad(
   # replica to replica may go through: shard_map takes all that does for such.
   clean, _ = jax.lax.optimization_barrier((clean, grads))
   (term, aux), slopes = second(params, clean, aux)
-  value, aux = _enhanced(loss, term, eta, logits, aux, axis_name)
   grads = jax.tree.map(
-    lambda g, s: (
-      aux.scale.astype(g.dtype) * (g + jnp.asarray(eta, g.dtype) * s)
-    ),
-    *(grads, slopes),
+    lambda g, s: g + jnp.asarray(eta, g.dtype) * s, grads, slopes
   )
+  if axis_name is not None:
+    grads = _mean_gradients(grads, loss, axis_name)
+  value, aux = _enhanced(loss, term, eta, logits, aux, axis_name)
+  grads = jax.tree.map(lambda g: aux.scale.astype(g.dtype) * g, grads)
   return (value, aux), grads
+
+
+def _mean_gradients(grads, loss, axis_name):
+  """The replicas' mean, of own gradients or of what shard_map summed."""
+
+  def varies(x):
+    return axis_name in jax.typeof(x).manual_axis_type.varying
+
+  if not varies(loss):
+    return jax.lax.pmean(grads, axis_name)
+  # check_vma=True: gradients of replicated parameters are sums already.
+  count = jax.lax.axis_size(axis_name)
+  return jax.tree.map(
+    lambda g: jax.lax.pmean(g, axis_name) if varies(g) else g / count, grads
+  )
 
 
 def _clean_part(x, labels, clean_fraction):

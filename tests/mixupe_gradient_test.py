@@ -156,7 +156,7 @@ def test_replicas_average_to_the_whole_batch():
     (loss, aux), grads = in_turn(
       PARAMS, x, labels, plan, eta=5.0, axis_name="r"
     )
-    return jax.lax.pmean((loss, grads), "r"), aux.scale
+    return (jax.lax.pmean(loss, "r"), grads), aux.scale
 
   starts = jnp.array([0, B // 2])
   (loss, grads), scale = jax.vmap(replica, axis_name="r")(
@@ -167,21 +167,20 @@ def test_replicas_average_to_the_whole_batch():
   (want_loss, want), want_grads = whole(PARAMS, plan=plan, eta=5.0)
   np.testing.assert_allclose(scale, jnp.full(2, want.scale), rtol=1e-6)
   np.testing.assert_allclose(loss, jnp.full(2, want_loss), rtol=1e-6)
-  assert_close(jax.tree.map(lambda leaf: leaf[0], grads), want_grads)
+  both = lambda leaf: jnp.stack([leaf, leaf])
+  assert_close(grads, jax.tree.map(both, want_grads))
 
 
 @pytest.mark.parametrize("check_vma", [False, True])
 def test_under_shard_map(check_vma):
-  """Own gradients, or, where it sums those of replicated parameters, sums."""
+  """Averaged, also where it sums those of replicated parameters by itself."""
   count = 4
   mesh = Mesh(np.array(jax.devices()[:count]), ("r",))
 
   def replica(params, x, labels, lam):
     plan = jaxmix.MixPlan(lam, lam, jnp.array([1, 0]), 1 / 3)
     (loss, _), grads = in_turn(params, x, labels, plan, eta=0.7, axis_name="r")
-    if not check_vma:
-      grads = jax.lax.psum(grads, "r")
-    return jax.lax.pmean(loss, "r"), jax.tree.map(lambda g: g / count, grads)
+    return jax.lax.pmean(loss, "r"), grads
 
   loss, grads = jax.jit(
     jax.shard_map(
