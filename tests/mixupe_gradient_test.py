@@ -4,6 +4,7 @@ import dataclasses
 import functools
 
 import jax
+from jax.extend import core
 import jax.numpy as jnp
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
@@ -255,3 +256,25 @@ def test_the_clean_pass_begins_after_the_mixed_gradient():
 def test_errors(options, error, message):
   with pytest.raises(error, match=message):
     in_turn(PARAMS, **{"eta": 1.0, **options})
+
+
+def test_averaging_gradients_waits_for_no_other_average():
+  """Else a compiler may hold back what kappa multiplies until L and R come."""
+
+  def run(params):
+    return in_turn(params, eta=0.7, axis_name="r")[1]
+
+  program, shapes = jax.make_jaxpr(run, axis_env=[("r", 2)], return_shape=True)(
+    PARAMS
+  )
+  behind, averaged = set(), []
+  for equation in program.eqns:
+    known = [v for v in equation.invars if not isinstance(v, core.Literal)]
+    waits = any(v in behind for v in known)
+    if equation.primitive.name.startswith("psum"):
+      if not waits:
+        averaged += [v.aval.shape for v in known]
+      waits = True
+    if waits:
+      behind.update(equation.outvars)
+  assert {leaf.shape for leaf in jax.tree.leaves(shapes)} <= set(averaged)
