@@ -170,4 +170,8 @@ def test_the_forecasts_are_the_committed_results():
 
 def test_links_lead_somewhere():
   for target in re.findall(r"\]\(([^)h][^)]*)\)", README):
-    assert (ROOT / target).exists(), target
+    path, _, heading = target.partition("#")
+    assert (ROOT / path).exists(), target
+    if heading:
+      found = re.findall(r"^#+ (.*)$", (ROOT / path).read_text(), re.MULTILINE)
+      assert heading in [line.lower().replace(" ", "-") for line in found]
