@@ -121,9 +121,9 @@ def create(config: ConfigDict, dataset: Dataset) -> Steps:
       "penalty": aux.penalty,
       "scale": aux.scale,
       "accuracy": jax.lax.pmean(jnp.mean(hit), AXIS),
+      "gradient_norm": optax.tree.norm(grads),
+      "learning_rate": jnp.asarray(rate(state.step), jnp.float32),
     }
-    metrics["gradient_norm"] = optax.tree.norm(grads)
-    metrics["learning_rate"] = jnp.asarray(rate(state.step), jnp.float32)
     return new_state, metrics
 
   def evaluate(state, batch):
@@ -238,10 +238,10 @@ def loss_and_gradient(
   labels: jax.Array,
   plan: Any,
 ) -> tuple[jaxmix.MixupEAux, Any]:
-  """(The method's loss and what came with it, gradient) over all replicas.
+  """The parts of the method's loss, and its gradient, over all replicas.
 
-  The loss is aux.scale * (aux.mixup_loss + eta * aux.penalty): a pmean of its
-  own would have to wait for that of L and R in the scale.
+  Parts, as a pmean of the loss itself would have to wait for that of L and R,
+  which the scale holds.
 
   apply_fn maps (params, inputs), and state or parts, to (logits, new state).
   """

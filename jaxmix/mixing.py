@@ -68,7 +68,7 @@ class MixPlan:
     lam = self.lam
 
     def blend(x, other):
-      x, other = jnp.asarray(x), jnp.asarray(other)
+      x = jnp.asarray(x)
       wide = x.dtype if jnp.finfo(x.dtype).bits > 32 else jnp.float32
       own = losses.expand(lam, x.ndim).astype(wide)
       other = look_up(other, self.partner).astype(wide)

@@ -143,11 +143,8 @@ def _product(x, index):
   finite = jnp.isfinite(x)
   whole = finite.all(axis=tuple(range(1, x.ndim)))
   rows = jax.nn.one_hot(jnp.clip(index, 0, len(x) - 1), len(x), dtype=x.dtype)
-  picked = jnp.einsum(
-    "ij,j...->i...",
-    rows,
-    jnp.where(finite, x, 0),  # 0 * inf is nan, in every other row
-  )
+  # 0 * inf is nan, in every other row.
+  picked = jnp.einsum("ij,j...->i...", rows, jnp.where(finite, x, 0))
   whole = _gather(whole, index).reshape(-1, *(1,) * (x.ndim - 1))
   return jnp.where(whole, picked, jnp.nan)
 
