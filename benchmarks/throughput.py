@@ -54,7 +54,7 @@ from typing import Any
 
 from benchmarks import throughput_row, throughput_table, timing
 from benchmarks.throughput_row import METHODS, MODELS, TORCH_MODELS, Spec
-from experiments import storage
+from experiments.workdir import storage
 
 _TINY = dict(
   models="resnet50_tiny,vit_b16_tiny",

@@ -27,7 +27,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments import provenance
+from experiments.workdir import provenance
 
 PACKAGES = (
   "jax",

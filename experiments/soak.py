@@ -27,7 +27,8 @@ from typing import Any
 
 from absl import app, flags, logging
 
-from experiments import metrics, preemption, provenance, storage
+from experiments import preemption
+from experiments.workdir import metrics, progress, provenance, storage
 
 _KILLS = flags.DEFINE_integer("kills", 50, "How many, over all jobs.")
 _SEED = flags.DEFINE_integer("seed", 0, "Of the moments and the victims.")
@@ -276,7 +277,7 @@ def main(argv: list[str]) -> None:
         _KILLS.value,
         result["differing_lines"],
         result["lines"],
-        metrics.duration(seconds / max(result["kills"], 1) * left),
+        progress.duration(seconds / max(result["kills"], 1) * left),
       )
   print(
     f"{result['kills']} kills ({result['by_signal']}): "

@@ -10,7 +10,8 @@ from absl import logging
 from etils import epath
 from ml_collections import ConfigDict
 
-from experiments import metrics, storage, train
+from experiments import train
+from experiments.workdir import progress, storage
 
 
 def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> None:
@@ -46,8 +47,8 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> None:
       name,
       seed,
       100.0 * (1.0 - result["polyak_accuracy"]),
-      metrics.duration(seconds),
-      metrics.duration(seconds / (i + 1) * (len(jobs) - i - 1)),
+      progress.duration(seconds),
+      progress.duration(seconds / (i + 1) * (len(jobs) - i - 1)),
     )
   if storage.is_remote(root):
     logging.info("%s", report.copy_first(root))

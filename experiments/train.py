@@ -17,18 +17,13 @@ import jax
 from ml_collections import ConfigDict
 import numpy as np
 
-from experiments import (
-  inputs,
-  metrics,
-  parallel,
-  preemption,
-  provenance,
-  steps,
-  storage,
-)
+from experiments import inputs, parallel, preemption, steps
 from experiments.configs import common
 from experiments.inputs.dataset import Batch, Dataset
-from experiments.state import Checkpoints, TrainState
+from experiments.state import TrainState
+from experiments.workdir import metrics, provenance, storage
+from experiments.workdir.checkpoints import Checkpoints
+from experiments.workdir.progress import Progress
 
 # Dispatches in flight: enough to hide the host, few enough to bound the batches
 # that wait in device memory.
@@ -134,7 +129,7 @@ def _run(
   """Steps from `step` to the end, logging, evaluating and saving on the way."""
   result = None
   batches = _placed(_train_batches(config, dataset, step), programs, config)
-  progress = metrics.Progress(step, config.total_steps, config.batch_size)
+  progress = Progress(step, config.total_steps, config.batch_size)
   pending: list[Any] = []
   averaged: list[dict[str, np.ndarray]] = []
   flying: deque[Any] = deque()

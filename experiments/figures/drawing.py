@@ -13,8 +13,8 @@ import matplotlib
 from matplotlib.figure import Figure
 import numpy as np
 
-from experiments import provenance, storage
 from experiments.report import figures
+from experiments.workdir import provenance, storage
 
 Result = dict[str, Any]
 

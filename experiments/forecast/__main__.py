@@ -24,8 +24,9 @@ from typing import Any
 from absl import app, flags, logging
 from ml_collections import config_flags
 
-from experiments import forecast, provenance, storage
+from experiments import forecast
 from experiments.forecast import model, table
+from experiments.workdir import provenance, storage
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config",

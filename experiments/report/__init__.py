@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import os
 import pathlib
 
-from experiments import storage
 from experiments.report import figures, measures, runs, table
+from experiments.workdir import storage
 
 
 def write(

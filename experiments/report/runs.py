@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments import metrics
 from experiments.configs import common
+from experiments.workdir import metrics, provenance, storage
 
 # What may differ within a group.
 _FREE_KEYS = common.FREE_KEYS | {"seed", "eval_batch_size"}
@@ -30,14 +30,14 @@ class Run:
     config: config.json.
     evals: metrics.jsonl's evaluation lines, in order.
     speed: the median of its images_per_second, None before the first.
-    made_with: provenance.json.
+    made_with: provenance.json's entries, one for each start.
   """
 
   folder: pathlib.Path
   config: dict[str, Any]
   evals: list[dict[str, Any]]
   speed: float | None
-  made_with: dict[str, Any]
+  made_with: list[dict[str, Any]]
 
   @property
   def is_finished(self) -> bool:
@@ -123,17 +123,16 @@ def find(roots: Sequence[pathlib.Path]) -> list[Run]:
 
 
 def _read(folder: pathlib.Path) -> Run:
-  made_with = folder / "provenance.json"
   rows = metrics.read(folder / "metrics.jsonl")
   speeds = [
     row["images_per_second"] for row in rows if "images_per_second" in row
   ]
   return Run(
     folder=folder,
-    config=json.loads((folder / "config.json").read_text()),
+    config=storage.read_json(folder / "config.json"),
     evals=[row for row in rows if row["split"] == "eval"],
     speed=float(np.median(speeds)) if speeds else None,
-    made_with=json.loads(made_with.read_text()) if made_with.exists() else {},
+    made_with=provenance.read(folder),
   )
 
 
@@ -194,7 +193,7 @@ def group(runs: Sequence[Run]) -> list[Group]:
 def _listed(sweep: pathlib.Path) -> dict[str, dict[str, Any]]:
   """The entries of a sweep's runs.json by folder; none where there is none."""
   path = sweep / "runs.json"
-  entries = json.loads(path.read_text()) if path.is_file() else []
+  entries = storage.read_json(path) if path.is_file() else []
   return {entry["folder"]: entry for entry in entries}
 
 

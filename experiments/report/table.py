@@ -139,9 +139,12 @@ def summary(
   baseline, run = _baseline(groups), groups[0].first
   made_with: list[dict[str, Any]] = []
   for one in groups:
-    for made in (each.made_with for each in one.runs.values()):
-      if made not in made_with:
-        made_with.append(made)
+    for each in one.runs.values():
+      for made in each.made_with:
+        # Where a start began says nothing about what it was made with.
+        made = {k: v for k, v in made.items() if k != "from_step"}
+        if made not in made_with:
+          made_with.append(made)
   told = {
     "dataset": run.config["dataset"],
     "examples": round(run.evals[-1]["examples"]),

@@ -5,9 +5,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import inputs, metrics, parallel, steps
+from experiments import inputs, parallel, steps
 from experiments.configs import common, digits
 from experiments.train import train_and_evaluate
+from experiments.workdir import metrics
 from jaxmix import models, policies, theory
 
 NAMES = {

@@ -8,7 +8,8 @@ import time
 
 import pytest
 
-from experiments import metrics, soak
+from experiments import soak
+from experiments.workdir import metrics
 
 ROOT = pathlib.Path(__file__).parents[2]
 LENGTH = 40

@@ -6,12 +6,13 @@ import pathlib
 import numpy as np
 import pytest
 
-from experiments import metrics, train
+from experiments import train
 from experiments.configs import (
   imagenet_coatnet0,
   imagenet_resnet50,
   imagenet_vit_b16,
 )
+from experiments.workdir import metrics
 
 pytest.importorskip("tensorflow_datasets")
 

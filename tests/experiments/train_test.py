@@ -12,8 +12,9 @@ import time
 import numpy as np
 import pytest
 
-from experiments import metrics, sweep, train
+from experiments import sweep, train
 from experiments.configs import digits
+from experiments.workdir import metrics
 
 ROOT = pathlib.Path(__file__).parents[2]
 QUICK = "model=mlp,total_steps=60,log_every=5,eval_every=5,checkpoint_every=10"

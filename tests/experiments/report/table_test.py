@@ -233,5 +233,12 @@ def test_provenances_are_listed_once_each(tmp_path, make_group, summary):
   for seed in (0, 1):
     path = tmp_path / "mixup" / f"seed_{seed}" / "provenance.json"
     path.write_text('{"commit": "abc"}')
+  # A run of several starts lists them.
+  path.write_text(
+    '[{"from_step": 0, "commit": "abc"}, {"from_step": 9, "commit": "def"}]'
+  )
   report.write([tmp_path], tmp_path / "out")
-  assert summary(tmp_path / "out")["made_with"] == [{"commit": "abc"}]
+  assert summary(tmp_path / "out")["made_with"] == [
+    {"commit": "abc"},
+    {"commit": "def"},
+  ]

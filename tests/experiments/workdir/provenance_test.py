@@ -4,7 +4,7 @@ import subprocess
 
 import jax
 
-from experiments import provenance
+from experiments.workdir import provenance
 
 
 def test_it_names_command_devices_and_versions(monkeypatch):

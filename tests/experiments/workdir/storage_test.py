@@ -13,11 +13,12 @@ from etils.epath import gpath
 import pytest
 from tensorboardX.proto import event_pb2
 
-from experiments import metrics, report, storage, sweep
+from experiments import report, sweep
 from experiments.configs import digits
+from experiments.workdir import metrics, storage
 from tests.experiments import bucket
 
-ROOT = pathlib.Path(__file__).parents[2]
+ROOT = pathlib.Path(__file__).parents[3]
 QUICK = "model=mlp,total_steps=60,log_every=5,eval_every=5,checkpoint_every=10"
 
 

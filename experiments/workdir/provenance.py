@@ -1,8 +1,14 @@
-"""What a result was made with, so that it can be made again."""
+"""What a result was made with, so that it can be made again.
+
+A run's provenance.json is a list, an entry for each start that took steps:
+`describe`, and "from_step", the steps that were there before. Before there
+were lists it was one such description.
+"""
 
 from __future__ import annotations
 
 from importlib import metadata
+import os
 import pathlib
 import shlex
 import subprocess
@@ -10,6 +16,8 @@ import sys
 from typing import Any
 
 import jax
+
+from experiments.workdir import storage
 
 _PACKAGES = ("jaxmix", "jax", "jaxlib", "flax", "optax", "numpy")
 
@@ -34,6 +42,24 @@ def describe(module: str = "experiments.main") -> dict[str, Any]:
     "python": sys.version.split()[0],
     "versions": {name: _version(name) for name in _PACKAGES},
   }
+
+
+def read(workdir: str | os.PathLike[str]) -> list[dict[str, Any]]:
+  """Returns a run's entries, oldest first; none where there is no file.
+
+  Raises:
+    ValueError: if provenance.json is damaged, naming it.
+  """
+  path = storage.path(workdir) / "provenance.json"
+  found = storage.read_json(path) if path.exists() else []
+  return found if isinstance(found, list) else [found]
+
+
+def add(workdir: str | os.PathLike[str], step: int) -> None:
+  """Adds the entry of a start that goes on from `step`."""
+  folder = storage.path(workdir)
+  entry = {"from_step": step} | describe()
+  storage.write_json(folder / "provenance.json", [*read(folder), entry])
 
 
 def _version(name: str) -> str | None:
