@@ -13,10 +13,12 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from experiments.inputs.dataset import Dataset
+from experiments import networks
+from experiments.inputs.dataset import Batch, Spec
 from experiments.state import TrainState
+from experiments.tasks import Task
 import jaxmix
-from jaxmix import models, theory
+from jaxmix import theory
 
 # Examples at once, each with a second derivative of the whole network.
 _BLOCK = 16
@@ -26,13 +28,37 @@ _MAX_CLASSES = 100
 Values = dict[str, jax.Array]
 
 
+FREE: frozenset[str] = frozenset()
+
+
+def defaults() -> ConfigDict:
+  """The keys that the monitor reads."""
+  config = ConfigDict()
+  # Mixup's theory on the first examples of the evaluation set.
+  config.monitor = ""  # or theory
+  config.monitor_examples = 32
+  return config
+
+
+def check(config: ConfigDict) -> None:
+  """Raises ValueError for a monitor or a number of examples that is none."""
+  if config.monitor not in ("", "theory"):
+    raise ValueError(
+      f'monitor must be one of "", theory; got {config.monitor!r}.'
+    )
+  if config.monitor_examples < 1:
+    raise ValueError(
+      f"monitor_examples must be at least 1, got {config.monitor_examples}."
+    )
+
+
 def create(
   config: ConfigDict,
-  dataset: Dataset,
-  policy: jaxmix.MixingPolicy,
-  normalize: Callable[..., jax.Array],
+  spec: Spec,
+  task: Task,
+  law: jaxmix.MixingPolicy | None,
   axis_name: str,
-) -> Callable[[TrainState, dict[str, jax.Array]], Values]:
+) -> Callable[[TrainState, Batch], Values]:
   """Returns (state, one replica's evaluation batch) -> float32 scalars.
 
   Every replica computes all of it, on the first config.monitor_examples of the
@@ -47,35 +73,43 @@ def create(
 
   Args:
     config: resolved.
-    dataset: for its numbers of classes and of examples.
-    policy: the method's law of lam.
-    normalize: (pixels, dtype) -> the model's input.
+    spec: for its scale and number of examples.
+    task: whose outputs are the theory's logits.
+    law: the method's policy.
     axis_name: the mapped axis.
+
+  Raises:
+    ValueError: if the task's loss is not the theory's, or the method has no law
+      of lam.
   """
+  if task.link != "softmax" or law is None:
+    raise ValueError(
+      "monitor='theory' needs the softmax cross-entropy and a method with a "
+      f"law of lam, got task={config.task!r}, method={config.method!r}."
+    )
   # Second derivatives are worth nothing in bfloat16.
-  model = models.create(
-    config.model, dataset.num_classes, axis_name=None, **config.model_options
+  network = networks.create(
+    config, spec, task.num_outputs, axis_name=None, dtype="float32"
   )
-  size = min(config.monitor_examples, dataset.num_eval)
+  size = min(config.monitor_examples, spec.num_eval)
 
   def monitor(state, batch):
-    batch = {
-      name: jax.lax.all_gather(batch[name], axis_name, tiled=True)
-      for name in ("image", "label", "mask")
-    }
+    batch = jax.tree.map(
+      lambda x: jax.lax.all_gather(x, axis_name, tiled=True), batch
+    )
     # Padding is at the end of each process's share.
     first = jnp.argsort(~batch["mask"], stable=True)[:size]
-    images = normalize(batch["image"][first], jnp.float32)
+    inputs = spec.scale.to_float(batch["inputs"][first], jnp.float32)
     labels = batch["label"][first]
-    centre = jnp.mean(images, axis=0, keepdims=True)
-    variables = {"params": state.params, "batch_stats": state.batch_stats}
+    centre = jnp.mean(inputs, axis=0, keepdims=True)
 
     def logit_fn(moved):
-      return model.apply(variables, moved + centre, train=False)
+      at = moved + centre
+      return network.apply(state.params, state.batch_stats, at)[0]
 
-    data = logit_fn, images - centre, labels
-    terms = theory.regularizers(*data, policy=policy, block_size=_BLOCK)
-    radius = theory.mixup_radius(*data, policy=policy)
+    data = logit_fn, inputs - centre, labels
+    terms = theory.regularizers(*data, policy=law, block_size=_BLOCK)
+    radius = theory.mixup_radius(*data, policy=law)
     values = {
       "theory_r1": terms.r1,
       "theory_r2": terms.r2,
@@ -83,7 +117,7 @@ def create(
       "theory_radius": radius.uniform,
       "theory_mean_radius": jnp.mean(radius.per_example),
     }
-    if dataset.num_classes <= _MAX_CLASSES:
+    if task.num_outputs <= _MAX_CLASSES:
       alpha = theory.direction_coefficients(*data, block_size=_BLOCK)
       values["theory_min_coefficient"] = jnp.min(alpha)
       values["theory_negative_coefficients"] = jnp.mean(

@@ -2,11 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from ml_collections import ConfigDict
 import optax
+
+FREE: frozenset[str] = frozenset()
+
+
+def defaults() -> ConfigDict:
+  """The keys that optimisers read, beside total_steps."""
+  config = ConfigDict()
+  config.optimizer = "sgd"
+  config.learning_rate = 0.1  # peak
+  config.final_learning_rate_ratio = 1e-3
+  config.warmup_steps = 0
+  config.momentum = 0.9  # sgd
+  config.b1 = 0.9  # adamw
+  config.b2 = 0.999
+  config.weight_decay = 0.0  # L2 in the gradient for sgd, decoupled for adamw
+  config.grad_clip = 0.0  # global norm; 0: none
+  return config
+
+
+def check(config: ConfigDict) -> None:
+  """Raises ValueError for an optimiser or schedule that is none."""
+  if config.optimizer not in ("sgd", "adamw"):
+    raise ValueError(
+      f"optimizer must be one of sgd, adamw; got {config.optimizer!r}."
+    )
 
 
 def schedule(config: ConfigDict) -> optax.Schedule:
@@ -26,26 +53,23 @@ def schedule(config: ConfigDict) -> optax.Schedule:
   )
 
 
-def decayed(params: Any) -> Any:
-  """Which parameters weight decay acts on: the kernels.
+def create(
+  config: ConfigDict, decays: Callable[[Any], Any]
+) -> optax.GradientTransformation:
+  """Returns the optimiser: clipping, then SGD with L2, or AdamW.
 
-  Biases, norms' scales, class tokens, position embeddings and relative biases
-  are left alone.
+  Args:
+    config: resolved.
+    decays: params -> which of them weight decay acts on; asked only where there
+      is any.
   """
-  return jax.tree_util.tree_map_with_path(
-    lambda path, _: getattr(path[-1], "key", None) == "kernel", params
-  )
-
-
-def create(config: ConfigDict) -> optax.GradientTransformation:
-  """Returns the optimiser: clipping, then SGD with L2, or AdamW."""
   steps = []
   if config.grad_clip > 0.0:
     steps.append(optax.clip_by_global_norm(config.grad_clip))
   rate = schedule(config)
   if config.optimizer == "sgd":
     if config.weight_decay:
-      steps.append(optax.add_decayed_weights(config.weight_decay, decayed))
+      steps.append(optax.add_decayed_weights(config.weight_decay, decays))
     steps.append(optax.sgd(rate, momentum=config.momentum))
   else:
     steps.append(
@@ -54,7 +78,23 @@ def create(config: ConfigDict) -> optax.GradientTransformation:
         b1=config.b1,
         b2=config.b2,
         weight_decay=config.weight_decay,
-        mask=decayed,
+        mask=decays if config.weight_decay else _none,
       )
     )
   return optax.chain(*steps)
+
+
+def _none(params: Any) -> Any:
+  # A mask, though there is nothing to mask: the state keeps its structure.
+  return jax.tree.map(lambda _: False, params)
+
+
+def describe(
+  config: ConfigDict, grads: Any, step: jax.Array
+) -> dict[str, jax.Array]:
+  """What a training line tells of a step's gradient and of its rate."""
+  rate = schedule(config)(step)
+  return {
+    "gradient_norm": optax.tree.norm(grads),
+    "learning_rate": jnp.asarray(rate, jnp.float32),
+  }

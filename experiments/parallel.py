@@ -19,6 +19,7 @@ import numpy as np
 from experiments.inputs.dataset import Batch
 from experiments.state import TrainState
 from experiments.steps import AXIS, Steps
+from experiments.tasks import Measure
 
 
 class Mapped(NamedTuple):
@@ -30,6 +31,8 @@ class Mapped(NamedTuple):
       donates the state.
     evaluate: (state, batch) -> sums.
     monitor: (state, batch) -> values, or None.
+    means: sums over all -> the fields of an evaluation line.
+    measures: what is shown of them, the most important first.
     place: one or more host batches -> what `train` takes, on the devices.
     place_one: a host batch -> what `evaluate` takes.
     to_global: state as `train` returns it -> as checkpoints hold it.
@@ -40,6 +43,8 @@ class Mapped(NamedTuple):
   train: Callable[[TrainState, Any, jax.Array], tuple[TrainState, Any]]
   evaluate: Callable[[TrainState, Any], Any]
   monitor: Callable[[TrainState, Any], Any] | None
+  means: Callable[[Any], dict[str, float]]
+  measures: tuple[Measure, ...]
   place: Callable[[Sequence[Batch]], Any]
   place_one: Callable[[Batch], Any]
   to_global: Callable[[TrainState], TrainState]
@@ -127,6 +132,8 @@ def create(
     train=settled(wrap(train, (None, 0, None), (None, None), (0,))),
     evaluate=on_one(steps.evaluate),
     monitor=on_one(steps.monitor) if steps.monitor else None,
+    means=steps.means,
+    measures=steps.measures,
     place=place_many,
     place_one=lambda batch: place_many([batch]),
     to_global=to_global,

@@ -8,9 +8,11 @@ import time
 
 from absl import logging
 from etils import epath
+import jax
 from ml_collections import ConfigDict
 
-from experiments import train
+from experiments import tasks, train
+from experiments.programs import Cache
 from experiments.workdir import progress, storage
 
 
@@ -28,25 +30,28 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> None:
   from experiments import report  # matplotlib, only where it draws
 
   root = storage.path(workdir)
-  _write_index(config, root)
+  if jax.process_index() == 0:
+    _write_index(config, root)
   level = logging.get_verbosity()
   jobs = list(runs(config))
   begun = time.monotonic()
+  cache = Cache()
   for i, (name, seed, own) in enumerate(jobs):
     folder = root / slug(name) / f"seed_{seed}"
     logging.set_verbosity(logging.WARNING)
     try:
-      result = train.train_and_evaluate(own, folder)
+      result = train.train_and_evaluate(own, folder, cache)
     finally:
       logging.set_verbosity(level)
     seconds = time.monotonic() - begun
+    measure = tasks.measures(own)[0]
     logging.info(
-      "[%d/%d] %s, seed %d: test error %.2f %%  (%s, ETA %s)",
+      "[%d/%d] %s, seed %d: %s  (%s, ETA %s)",
       i + 1,
       len(jobs),
       name,
       seed,
-      100.0 * (1.0 - result["polyak_accuracy"]),
+      measure.told(result[f"polyak_{measure.field}"]),
       progress.duration(seconds),
       progress.duration(seconds / (i + 1) * (len(jobs) - i - 1)),
     )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+import contextlib
+import dataclasses
 import itertools
 import json
 import math
@@ -12,183 +13,173 @@ import time
 from typing import Any
 
 from absl import logging
-from etils import epath
 import jax
 from ml_collections import ConfigDict
 import numpy as np
 
-from experiments import inputs, parallel, preemption, steps
+from experiments import ahead, inputs, parallel, preemption
 from experiments.configs import common
 from experiments.inputs.dataset import Batch, Dataset
+from experiments.programs import Cache
 from experiments.state import TrainState
-from experiments.workdir import metrics, provenance, storage
+from experiments.workdir import described, lock, metrics, storage
 from experiments.workdir.checkpoints import Checkpoints
 from experiments.workdir.progress import Progress
-
-# Dispatches in flight: enough to hide the host, few enough to bound the batches
-# that wait in device memory.
-_AHEAD = 3
-# The keys that an evaluation is compiled from.
-_EVALUATED = (
-  "model",
-  "model_options",
-  "dtype",
-  "fgsm_epsilon",
-  "pgd_epsilon",
-  "pgd_norm",
-  "pgd_steps",
-  "parallel",
-)
-_PROGRAMS: dict[str, parallel.Mapped] = {}
-_EVALUATIONS: dict[str, Any] = {}
 
 
 class Preempted(Exception):
   """The run was asked to stop, and can be resumed from its last checkpoint."""
 
 
-class NonFiniteLossError(FloatingPointError):
-  """The loss or its gradient stopped being finite."""
+@dataclasses.dataclass
+class _Run:
+  """A run under way.
+
+  Attributes:
+    config: resolved, for this machine.
+    dataset: this process's view of it.
+    programs: the compiled steps.
+    state: after `step` steps, on the devices.
+    step: the number of steps taken.
+    writer: of metrics.jsonl and the events; on process 0 alone.
+    checkpoints: of the state.
+  """
+
+  config: ConfigDict
+  dataset: Dataset
+  programs: parallel.Mapped
+  state: TrainState
+  step: int
+  writer: metrics.MetricsWriter | metrics.NullWriter
+  checkpoints: Checkpoints
 
 
 def train_and_evaluate(
-  config: ConfigDict, workdir: str | os.PathLike[str]
-) -> dict[str, float]:
+  config: ConfigDict,
+  workdir: str | os.PathLike[str],
+  cache: Cache | None = None,
+) -> dict[str, Any]:
   """Trains as the config says, or goes on where a run in `workdir` stopped.
 
   Args:
     config: see `experiments.configs.common`; resolved here.
     workdir: folder, or gs:// URL, for config.json, metrics.jsonl, TensorBoard
       events and checkpoints; made if missing.
+    cache: of compiled programs, to share them with other runs.
 
   Returns:
     The last evaluation, as in metrics.jsonl.
 
   Raises:
     ValueError: if the config is wrong, or the workdir holds a run of another
-    one.
+      one. Nothing has been written then.
+    experiments.workdir.lock.HeldError: if another process uses the workdir.
     Preempted: after a SIGTERM, or a preemption notice to any process; all up to
       a step that the processes agree on is saved.
-    NonFiniteLossError: naming the first step whose loss or gradient is not
-      finite; checkpoints up to then stay.
+    experiments.ahead.NonFiniteError: naming the first step with a metric that
+      is not finite; checkpoints up to then stay.
   """
-  config = common.resolve(config)
+  asked = common.resolve(config)
   folder = storage.path(workdir)
-  replicas = jax.device_count()
-  parallel.check_batch_size(config.batch_size, replicas)
-  config.eval_batch_size = (
-    math.ceil(config.eval_batch_size / replicas) * replicas
-  )
-  _write_config(config, folder)
-
+  config = _on_this_machine(asked)
   dataset = inputs.create(config)
-  programs = _programs(config, dataset)
-  key_init, key_steps = jax.random.split(jax.random.key(config.seed))
-  checkpoints = Checkpoints(folder / "checkpoints", config.keep_checkpoints)
-  state = programs.init(key_init)
-  step = checkpoints.latest_step() or 0
-  if step:
-    restored = checkpoints.restore(programs.to_global(state))
-    state = programs.from_global(restored)
-    logging.info("Resuming at step %d of %d.", step, config.total_steps)
-  writer: metrics.MetricsWriter | metrics.NullWriter = metrics.NullWriter()
-  if jax.process_index() == 0:
-    writer = metrics.MetricsWriter(folder, step)
-  try:
-    with preemption.Watch() as watch:
-      result = _run(
-        config,
-        dataset,
-        programs,
-        state,
-        step,
-        key_steps,
-        checkpoints,
-        writer,
-        watch,
-      )
-  finally:
-    checkpoints.close()
-    writer.close()
-  if result is None:  # it had finished before
-    result = metrics.evaluations(folder)[-1]
-  return result
+  programs = (cache or Cache()).get(config, dataset.spec)
+  first = jax.process_index() == 0
+  with contextlib.ExitStack() as stack:
+    # What follows writes; all that can be wrong with a config was found before.
+    if first:
+      stack.enter_context(lock.hold(folder))
+    described.check(
+      folder,
+      _json(asked),
+      free=common.FREE_KEYS,
+      defaults=_json(common.base()),
+    )
+    checkpoints = Checkpoints(folder / "checkpoints", config.keep_checkpoints)
+    stack.callback(checkpoints.close)
+    step = checkpoints.latest_step() or 0
+    if step >= config.total_steps:  # it had finished before
+      return metrics.evaluations(folder)[-1]
+    key_init, key_steps = jax.random.split(jax.random.key(config.seed))
+    state = programs.init(key_init)
+    if step:
+      restored = checkpoints.restore(programs.to_global(state))
+      state = programs.from_global(restored)
+      logging.info("Resuming at step %d of %d.", step, config.total_steps)
+    writer: metrics.MetricsWriter | metrics.NullWriter = metrics.NullWriter()
+    if first:
+      described.write(folder, _json(asked), step=step)
+      writer = metrics.MetricsWriter(folder, step)
+    stack.callback(writer.close)
+    watch = stack.enter_context(preemption.Watch())
+    run = _Run(config, dataset, programs, state, step, writer, checkpoints)
+    return _finish(run, key_steps, watch)
 
 
-def _run(
-  config: ConfigDict,
-  dataset: Dataset,
-  programs: parallel.Mapped,
-  state: TrainState,
-  step: int,
-  key: jax.Array,
-  checkpoints: Checkpoints,
-  writer: metrics.MetricsWriter | metrics.NullWriter,
-  watch: preemption.Watch,
-) -> dict[str, Any] | None:
-  """Steps from `step` to the end, logging, evaluating and saving on the way."""
-  result = None
-  batches = _placed(_train_batches(config, dataset, step), programs, config)
-  progress = Progress(step, config.total_steps, config.batch_size)
-  pending: list[Any] = []
-  averaged: list[dict[str, np.ndarray]] = []
-  flying: deque[Any] = deque()
-  reports: deque[Any] = deque()
-  while step < config.total_steps:
-    state, measured = programs.train(state, next(batches), key)
-    step += config.steps_per_dispatch
-    pending.append(measured)
-    flying.append(measured["loss"])
-    if len(flying) > _AHEAD:
-      jax.block_until_ready(flying.popleft())
+def _finish(
+  run: _Run, key: jax.Array, watch: preemption.Watch
+) -> dict[str, Any]:
+  """Steps to the end, logging, evaluating and saving on the way."""
+  config, result = run.config, {}
+  batches = _placed(_train_batches(run), run.programs, config)
+  shown = dict.fromkeys(["loss", *(m.field for m in run.programs.measures)])
+  progress = Progress(
+    run.step, config.total_steps, config.batch_size, list(shown)
+  )
+  dispatches = ahead.Dispatches(config.steps_per_dispatch)
+  while run.step < config.total_steps:
+    run.state, measured = run.programs.train(run.state, next(batches), key)
+    run.step += config.steps_per_dispatch
+    dispatches.add(run.step, measured)
 
-    last = step == config.total_steps
-    due = {
-      name: last or step % config[f"{name}_every"] == 0
+    last = run.step == config.total_steps
+    log, evaluates, saves = (
+      last or run.step % config[f"{name}_every"] == 0
       for name in ("log", "eval", "checkpoint")
-    }
+    )
     stopping = watch.reached()
-    due["checkpoint"] = due["checkpoint"] or stopping
-    if due["log"]:
-      reports.append((step, averaged, pending))
-      averaged, pending = [], []
+    saves = saves or stopping
+    if log:
+      dispatches.ask()
     # What is in flight is not waited for to be logged: its line is written a
     # few steps later, when it has landed.
-    landed = step - len(flying) * config.steps_per_dispatch
-    settle = due["eval"] or due["checkpoint"]
-    while reports and (settle or reports[0][0] <= landed):
-      at, rows, chunks = reports.popleft()
-      values = _mean(rows + _finite(chunks, at))
-      values["images_per_second"] = progress.images_per_second(at)
-      writer.write(at, "train", values)
-      progress.report(at, values)
-    if settle:
-      averaged += _finite(pending, step)
-      pending = []
+    for step, values in dispatches.lines(settle=evaluates or saves):
+      values["images_per_second"] = progress.images_per_second(step)
+      run.writer.write(step, "train", values)
+      progress.report(step, values)
     begun = time.monotonic()
     # The evaluation is on disk before the checkpoint that makes it
     # unrepeatable.
-    if due["eval"]:
-      values = evaluate(programs, state, dataset)
-      writer.write(step, "eval", values)
-      result = {"step": step, "split": "eval", **values}
-      logging.info(
-        "step %d  eval accuracy %.4f  loss %.4f  (Polyak %.4f  %.4f)",
-        step,
-        values["accuracy"],
-        values["loss"],
-        values["polyak_accuracy"],
-        values["polyak_loss"],
-      )
-    if due["checkpoint"]:
-      checkpoints.save(programs.to_global(state), step)
+    if evaluates:
+      result = _evaluated(run)
+    if saves:
+      run.checkpoints.save(run.programs.to_global(run.state), run.step)
     if stopping and not last:
       raise Preempted(
-        f"Stopped at step {step} of {config.total_steps}, which is saved; the "
-        "same command goes on from there."
+        f"Stopped at step {run.step} of {config.total_steps}, which is saved; "
+        "the same command goes on from there."
       )
     progress.set_aside(time.monotonic() - begun)
   return result
+
+
+def _evaluated(run: _Run) -> dict[str, Any]:
+  """Writes an evaluation's line and returns it."""
+  values = evaluate(run.programs, run.state, run.dataset)
+  run.writer.write(run.step, "eval", values)
+  told = [
+    measure.told(values[prefix + measure.field])
+    for prefix in ("", "polyak_")
+    for measure in run.programs.measures[:2]
+  ]
+  half = len(told) // 2
+  logging.info(
+    "step %d  eval  %s  (Polyak %s)",
+    run.step,
+    "  ".join(told[:half]),
+    "  ".join(told[half:]),
+  )
+  return {"step": run.step, "split": "eval", **values}
 
 
 def evaluate(
@@ -208,49 +199,40 @@ def evaluate(
         monitored.update(programs.monitor(state, placed))
       yield programs.evaluate(state, placed)
 
-  for part in _behind(dispatched(), _AHEAD):
+  for part in ahead.behind(dispatched(), ahead.AHEAD):
     part = jax.device_get(part)
     part = jax.tree.map(lambda x: np.asarray(x, np.float64), part)
     sums = jax.tree.map(np.add, sums, part) if sums else part
   values = jax.tree.map(float, jax.device_get(monitored))
-  return steps.summarize(sums) | values
+  return programs.means(sums) | values
 
 
-def _programs(config: ConfigDict, dataset: Dataset) -> parallel.Mapped:
-  """The compiled steps, shared by runs that differ in nothing compiled."""
-  described = json.loads(config.to_json_best_effort())
-  data = [
-    dataset.image_shape,
-    dataset.num_classes,
-    np.asarray(dataset.mean).tolist(),
-    np.asarray(dataset.std).tolist(),
-  ]
-  free = {"seed", "dataset", *(common.FREE_KEYS - {"parallel"})}
-  trained = {k: v for k, v in described.items() if k not in free}
-  evaluated = {k: described[k] for k in _EVALUATED}
-  whole, part = (
-    json.dumps([chosen, data], sort_keys=True)
-    for chosen in (trained, evaluated)
+def _on_this_machine(config: ConfigDict) -> ConfigDict:
+  """A copy whose evaluation batches the replicas can share.
+
+  What depends on the machine is not in config.json, nor compared on resume.
+  """
+  replicas = jax.device_count()
+  parallel.check_batch_size(config.batch_size, replicas)
+  config = config.copy_and_resolve_references()
+  config.eval_batch_size = (
+    math.ceil(config.eval_batch_size / replicas) * replicas
   )
-  if whole not in _PROGRAMS:
-    programs = parallel.create(config.parallel, steps.create(config, dataset))
-    # Methods differ in how they train, not in how they are evaluated.
-    evaluate = _EVALUATIONS.setdefault(part, programs.evaluate)
-    _PROGRAMS[whole] = programs._replace(evaluate=evaluate)
-  return _PROGRAMS[whole]
+  return config
 
 
-def _train_batches(
-  config: ConfigDict, dataset: Dataset, start_step: int
-) -> Iterator[Batch]:
-  """This process's batches from a step on, with drawn partners if asked."""
-  batches = dataset.train(start_step=start_step)
-  if config.pairing != "between":
+def _json(config: ConfigDict) -> dict[str, Any]:
+  return json.loads(config.to_json_best_effort())
+
+
+def _train_batches(run: _Run) -> Iterator[Batch]:
+  """This process's batches from its step on, with drawn partners if asked."""
+  batches = run.dataset.train(start_step=run.step)
+  if run.config.pairing != "between":
     yield from batches
-  for batch, second in zip(
-    batches, dataset.train(start_step=start_step, stream=1), strict=False
-  ):
-    yield batch | {f"partner_{name}": value for name, value in second.items()}
+  others = run.dataset.train(start_step=run.step, stream=1)
+  for batch, partner in zip(batches, others, strict=False):
+    yield batch | {"partner": partner}
 
 
 def _placed(
@@ -260,62 +242,4 @@ def _placed(
   groups = iter(
     lambda: list(itertools.islice(batches, config.steps_per_dispatch)), []
   )
-  return _behind(map(programs.place, groups), 1)
-
-
-def _behind(started: Iterable[Any], count: int) -> Iterator[Any]:
-  """Yields items in order, each once `count` more have been started."""
-  flying: deque[Any] = deque()
-  for item in started:
-    flying.append(item)
-    if len(flying) > count:
-      yield flying.popleft()
-  yield from flying
-
-
-def _finite(pending: list[Any], step: int) -> list[dict[str, np.ndarray]]:
-  """Fetches the pending metrics, [steps] each; raises on the first bad step."""
-  fetched = jax.device_get(pending)
-  rows = [
-    {name: values[i] for name, values in chunk.items()}
-    for chunk in fetched
-    for i in range(len(chunk["loss"]))
-  ]
-  for i, row in enumerate(rows):
-    for name in ("loss", "gradient_norm"):
-      if not np.isfinite(row[name]):
-        bad = step - len(rows) + i + 1
-        raise NonFiniteLossError(
-          f"{name} is {row[name]} at step {bad}; earlier checkpoints are kept. "
-          "A smaller learning_rate, a longer warm-up or grad_clip usually "
-          "helps."
-        )
-  return rows
-
-
-def _mean(rows: list[dict[str, np.ndarray]]) -> dict[str, float]:
-  return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
-
-
-def _write_config(config: ConfigDict, workdir: epath.Path) -> None:
-  """Writes config.json, or checks that it says the same."""
-  path = workdir / "config.json"
-  described = json.loads(config.to_json_best_effort())
-  if path.exists():
-    before = json.loads(path.read_text())
-    differing = [
-      f"{name}: {before.get(name)!r} there, {described.get(name)!r} now"
-      for name in sorted(before.keys() | described.keys())
-      if name not in common.FREE_KEYS
-      and before.get(name) != described.get(name)
-    ]
-    if differing:
-      raise ValueError(
-        f"workdir {workdir} holds a run of another config ("
-        + "; ".join(differing)
-        + "); choose another workdir, or remove this one."
-      )
-  if jax.process_index() == 0:
-    workdir.mkdir(parents=True, exist_ok=True)
-    storage.write_json(path, described)
-    storage.write_json(workdir / "provenance.json", provenance.describe())
+  return ahead.behind(map(programs.place, groups), 1)

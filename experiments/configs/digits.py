@@ -21,6 +21,7 @@ Cost: under 4 minutes on two CPU cores.
 
 from ml_collections import ConfigDict
 
+from experiments import methods
 from experiments.configs import common
 
 
@@ -31,7 +32,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
   config.batch_size = 100
   config.eval_batch_size = 1197
   config.model = "resnet8"
-  config.recipe = common.recipe(mixup_alpha=0.2, eta=1.0, alpha=1.4, beta=0.3)
+  config.recipe = methods.recipe(mixup_alpha=0.2, eta=1.0, alpha=1.4, beta=0.3)
   config.optimizer = "sgd"
   config.learning_rate = 0.1
   config.weight_decay = 5e-4

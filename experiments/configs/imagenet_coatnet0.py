@@ -19,6 +19,7 @@ small prepared folder of JPEGs and ends on a CPU in about a minute.
 
 from ml_collections import ConfigDict
 
+from experiments import methods
 from experiments.configs import common, imagenet
 
 
@@ -27,7 +28,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
   config = imagenet.base()
   config.model = "coatnet0"
   config.model_options.drop_path = 0.2
-  config.recipe = common.recipe(mixup_alpha=0.4, eta=5e-4)
+  config.recipe = methods.recipe(mixup_alpha=0.4, eta=5e-4)
   config.optimizer = "adamw"
   config.learning_rate = 1e-3
   config.b1, config.b2 = 0.9, 0.99

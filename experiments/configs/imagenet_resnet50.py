@@ -23,6 +23,7 @@ of JPEGs and ends on a CPU in about a minute.
 
 from ml_collections import ConfigDict
 
+from experiments import methods
 from experiments.configs import common, imagenet
 
 
@@ -30,7 +31,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
   """Returns the config; arg: smoke and key=value items."""
   config = imagenet.base()
   config.model = "resnet50"
-  config.recipe = common.recipe(mixup_alpha=0.2, eta=1e-3)
+  config.recipe = methods.recipe(mixup_alpha=0.2, eta=1e-3)
   config.optimizer = "sgd"
   config.learning_rate = 1.6
   config.momentum = 0.9

@@ -18,6 +18,7 @@ small prepared folder of JPEGs and ends on a CPU in about a minute.
 
 from ml_collections import ConfigDict
 
+from experiments import methods
 from experiments.configs import common, imagenet
 
 
@@ -26,7 +27,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
   config = imagenet.base()
   config.model = "vit_b16"
   config.model_options.dropout = 0.1
-  config.recipe = common.recipe(mixup_alpha=0.4, eta=5e-4)
+  config.recipe = methods.recipe(mixup_alpha=0.4, eta=5e-4)
   config.optimizer = "adamw"
   config.learning_rate = 1e-3
   config.b1, config.b2 = 0.9, 0.99

@@ -14,15 +14,8 @@ import numpy as np
 
 from experiments import parallel, steps
 from experiments.forecast import hlo
-from experiments.inputs import imagenet
-from experiments.inputs.dataset import Dataset
+from experiments.inputs.dataset import Spec
 
-# Image side (None: the config's), channels and classes.
-_DESCRIBED: dict[str, tuple[int | None, int, int]] = {
-  "imagenet2012": (None, 3, 1000),
-  "digits": (8, 1, 10),
-  "fashion_mnist": (28, 1, 10),
-}
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
@@ -57,58 +50,23 @@ class Compiled(NamedTuple):
   seconds: float
 
 
-def describe(config: ConfigDict, num_classes: int | None = None) -> Dataset:
-  """Returns what the step needs to know of a data set, without its data.
-
-  Args:
-    config: reads dataset and image_size.
-    num_classes: of a data set that is not one of the known.
-
-  Raises:
-    ValueError: if neither knows the number of classes.
-  """
-  if config.dataset not in _DESCRIBED and num_classes is None:
-    raise ValueError(
-      f"The shapes of dataset={config.dataset!r} are not known without its "
-      f"files (known: {', '.join(_DESCRIBED)}); for a folder of images give "
-      "--num_classes."
-    )
-  side, channels, classes = _DESCRIBED.get(config.dataset, (None, 3, 0))
-  side = side or config.image_size
-  rgb = channels == 3
-
-  def nothing(*args, **kwargs):
-    raise RuntimeError("A described data set has no batches.")
-
-  return Dataset(
-    image_shape=(side, side, channels),
-    num_classes=num_classes or classes,
-    num_train=0,
-    num_eval=0,
-    mean=255 * np.array(imagenet.MEAN if rgb else (0.5,), np.float32),
-    std=255 * np.array(imagenet.STD if rgb else (0.5,), np.float32),
-    train=nothing,
-    evaluate=nothing,
-  )
-
-
 def compile_step(
-  config: ConfigDict, dataset: Dataset, devices: list[Any]
+  config: ConfigDict, spec: Spec, devices: list[Any]
 ) -> Compiled:
   """Compiles one training step, as `experiments.train` would dispatch it.
 
   Args:
     config: resolved. steps_per_dispatch is taken to be 1.
-    dataset: its shapes and scale.
+    spec: of the data set, see `experiments.inputs.describe`.
     devices: what to compile for.
 
   Raises:
     ValueError: if the batch does not divide among the devices.
   """
   parallel.check_batch_size(config.batch_size, len(devices))
-  functions = steps.create(config, dataset)
+  functions = steps.create(config, spec)
   programs = parallel.create(config.parallel, functions, devices)
-  arguments = _arguments(config, dataset, functions, devices)
+  arguments = _arguments(config, spec, functions, devices)
   begun = time.monotonic()
   lowered = programs.train.lower(*arguments)  # type: ignore[attr-defined]
   own = sum(_device_bytes(leaf) for leaf in jax.tree.leaves(arguments))
@@ -159,7 +117,7 @@ def peak_bytes(memory: Any) -> int:
   )
 
 
-def _arguments(config, dataset, functions, devices):
+def _arguments(config, spec, functions, devices):
   """(state, batches, key) as shapes, placed as `Mapped.place` places them."""
   mesh = Mesh(np.array(devices), (steps.AXIS,))
   replicated, divided = (
@@ -170,17 +128,17 @@ def _arguments(config, dataset, functions, devices):
   state = jax.eval_shape(functions.init, key)
   size = config.batch_size // len(devices)
   batch = {
-    "image": ((size, *dataset.image_shape), np.uint8),
-    "label": ((size,), np.int32),
+    "inputs": spec.inputs,
+    "label": jax.ShapeDtypeStruct((), np.int32),
   }
   if config.pairing == "between":
-    batch |= {f"partner_{name}": kind for name, kind in batch.items()}
-  batches = {
-    name: jax.ShapeDtypeStruct(
-      (len(devices), 1, *shape), dtype, sharding=divided
-    )
-    for name, (shape, dtype) in batch.items()
-  }
+    batch["partner"] = dict(batch)
+  batches = jax.tree.map(
+    lambda one: jax.ShapeDtypeStruct(
+      (len(devices), 1, size, *one.shape), one.dtype, sharding=divided
+    ),
+    batch,
+  )
   state, key = jax.tree.map(
     lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated),
     (state, key),

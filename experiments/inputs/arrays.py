@@ -8,10 +8,12 @@ import math
 import pathlib
 from typing import NamedTuple
 
+import jax
 from ml_collections import ConfigDict
 import numpy as np
 
-from experiments.inputs.dataset import Batch, Dataset
+from experiments.inputs.dataset import Batch, Dataset, Spec
+from experiments.inputs.scale import pixels
 
 DIGITS_TRAIN = 600
 
@@ -120,7 +122,7 @@ def create(
     while True:
       rows = order.take(position, size)
       yield {
-        "image": data.train_images[rows],
+        "inputs": data.train_images[rows],
         "label": data.train_labels[rows],
       }
       position += config.batch_size
@@ -134,22 +136,20 @@ def create(
       rows = np.where(mask, rows, 0)
       shape = (-1,) + (1,) * (data.eval_images.ndim - 1)
       yield {
-        "image": data.eval_images[rows] * mask.reshape(shape).astype(np.uint8),
+        "inputs": data.eval_images[rows] * mask.reshape(shape).astype(np.uint8),
         "label": data.eval_labels[rows] * mask.astype(np.int32),
         "mask": mask,
       }
 
   height, width, channels = data.train_images.shape[1:]
-  return Dataset(
-    image_shape=(height, width, channels),
-    num_classes=data.num_classes,
-    num_train=num_train,
-    num_eval=len(data.eval_labels),
-    mean=scale.mean(axes),
-    std=scale.std(axes),
-    train=train,
-    evaluate=evaluate,
+  spec = Spec(
+    jax.ShapeDtypeStruct((height, width, channels), np.uint8),
+    data.num_classes,
+    num_train,
+    len(data.eval_labels),
+    pixels(scale.mean(axes).tolist(), scale.std(axes).tolist()),
   )
+  return Dataset(spec, train, evaluate)
 
 
 class _Order:

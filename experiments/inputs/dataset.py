@@ -1,31 +1,48 @@
-"""What an input pipeline owes the training loop: the `Dataset` contract.
+"""What an input pipeline owes the training loop: `Spec` and `Dataset`.
 
 Nothing here imports TensorFlow, so that in-memory data sets train where it is
 not installed.
 """
 
-import collections.abc
-import dataclasses
+from __future__ import annotations
 
-import numpy as np
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
-# "image" [b, H, W, C] uint8 and "label" [b] int32; in evaluation also "mask"
-# [b] bool, False where a row only pads the last batch.
-Batch = dict[str, np.ndarray]
+from experiments.inputs.scale import Scale
+
+# "inputs": a tree like the spec's, with a leading axis; "label" [b] int32; in
+# evaluation also "mask" [b] bool, False where a row only pads the last batch.
+# The loop adds "partner", a second batch, where pairs come from two.
+Batch = dict[str, Any]
 
 
-@dataclasses.dataclass(frozen=True)
-class Dataset:
-  """A data set ready to train on, seen from one of `process_count` processes.
+class Spec(NamedTuple):
+  """What the steps need to know of a data set; compares by value.
 
   Attributes:
-    image_shape: (H, W, C) of one image.
+    inputs: tree of jax.ShapeDtypeStruct, one example's raw inputs.
     num_classes: number of classes; labels are 0 .. num_classes - 1.
     num_train: training examples, over all processes.
     num_eval: evaluation examples, over all processes.
-    mean: [C], per channel, on the uint8 scale (0 .. 255). Images leave here as
-      uint8; the step computes (x - mean) / std on the device.
-    std: [C], as `mean`.
+    scale: raw inputs to floats.
+    augment: (key, batch of raw inputs) -> the same, on the device, in training
+      only; or None.
+  """
+
+  inputs: Any
+  num_classes: int
+  num_train: int
+  num_eval: int
+  scale: Scale
+  augment: Callable[[Any, Any], Any] | None = None
+
+
+class Dataset(NamedTuple):
+  """A data set ready to train on, seen from one of `process_count` processes.
+
+  Attributes:
+    spec: its shapes, numbers and scale.
     train: `train(start_step=0, stream=0)` iterates for ever over this process's
       batches, each of batch_size // process_count examples. Batch k is a pure
       function of (seed, stream, k): an iterator started at k continues exactly
@@ -37,11 +54,6 @@ class Dataset:
       with mask False.
   """
 
-  image_shape: tuple[int, int, int]
-  num_classes: int
-  num_train: int
-  num_eval: int
-  mean: np.ndarray
-  std: np.ndarray
-  train: collections.abc.Callable[..., collections.abc.Iterator[Batch]]
-  evaluate: collections.abc.Callable[[], collections.abc.Iterator[Batch]]
+  spec: Spec
+  train: Callable[..., Iterator[Batch]]
+  evaluate: Callable[[], Iterator[Batch]]

@@ -11,6 +11,7 @@ from cycler import cycler
 import matplotlib
 from matplotlib import ticker
 from matplotlib.figure import Figure
+import numpy as np
 
 from experiments.report import measures
 from experiments.report.runs import Group
@@ -46,13 +47,15 @@ def _figure(groups: Sequence[Group], height: float) -> Figure:
 
 
 def _curves(groups: Sequence[Group], weights: str) -> Figure:
-  """Test error and negative log-likelihood against the step."""
+  """The first two measures (of classes: error, likelihood) by the step."""
   figure = _figure(groups, height=max(3.3, 1.1 + 0.19 * len(groups)))
-  panels = figure.subplots(1, 2)
-  shown = (measures.ERROR, measures.LIKELIHOOD)
+  shown = groups[0].measures[:2]
+  panels = figure.subplots(1, len(shown), squeeze=False)[0]
   for axes, measure in zip(panels, shown, strict=True):
+    positive = True
     for i, one in enumerate(groups):
-      steps, means, errors = measure.curve(one, weights)
+      steps, means, errors = measures.curve(measure, one, weights)
+      positive = positive and not np.any(means < 0.0)
       dots = {"marker": "o" if len(steps) < 25 else None, "markersize": 2.5}
       axes.plot(steps, means, linewidth=1.4, label=one.name, **dots)
       band = (means - errors, means + errors)
@@ -62,10 +65,11 @@ def _curves(groups: Sequence[Group], weights: str) -> Figure:
     axes.set_xlim(left=0)
     axes.xaxis.set_major_locator(ticker.MaxNLocator(4, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,.0f}"))
-    axes.set_yscale("log")
-    axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 3, 5)))
-    axes.yaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
-    axes.yaxis.set_minor_locator(ticker.NullLocator())
+    if positive:
+      axes.set_yscale("log")
+      axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 3, 5)))
+      axes.yaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
+      axes.yaxis.set_minor_locator(ticker.NullLocator())
   handles, _ = panels[0].get_legend_handles_labels()
   figure.legend(handles=handles, loc="outside right center")
   return figure
@@ -78,7 +82,7 @@ def _results(groups: Sequence[Group], weights: str) -> Figure:
   panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
   for axes, measure in zip(panels, shown, strict=True):
     for i, one in enumerate(groups):
-      number = measure.last(one, weights)
+      number = measures.last(measure, one, weights)
       if number is None:
         continue
       mean, error, per_seed = number

@@ -8,11 +8,13 @@ import json
 import os
 import pathlib
 import re
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
+from experiments import tasks
 from experiments.configs import common
+from experiments.tasks import Measure
 from experiments.workdir import metrics, provenance, storage
 
 # What may differ within a group.
@@ -60,14 +62,6 @@ class Run:
     return {k: v for k, v in self.config.items() if k not in _FREE_KEYS}
 
 
-class Attack(NamedTuple):
-  """An attack: norm, gradient steps, radius on the [0, 1] pixel scale."""
-
-  norm: str
-  steps: int
-  epsilon: float
-
-
 @dataclasses.dataclass
 class Group:
   """Finished runs that differ in seed only: one row of the table.
@@ -86,18 +80,9 @@ class Group:
     return next(iter(self.runs.values()))
 
   @property
-  def attacks(self) -> dict[str, Attack]:
-    """The attacks its evaluations ran, by the field that tells of them."""
-    # Runs from before there was PGD do not have its keys.
-    config = {"pgd_epsilon": 0.0} | self.first.config
-    ran = {}
-    if config["fgsm_epsilon"]:
-      ran["fgsm_accuracy"] = Attack("linf", 1, config["fgsm_epsilon"])
-    if config["pgd_epsilon"]:
-      ran["pgd_accuracy"] = Attack(
-        config["pgd_norm"], config["pgd_steps"], config["pgd_epsilon"]
-      )
-    return ran
+  def measures(self) -> tuple[Measure, ...]:
+    """What its evaluations measured, the most important first."""
+    return tasks.measures(self.first.config)
 
 
 def find(roots: Sequence[pathlib.Path]) -> list[Run]:
@@ -212,7 +197,9 @@ def check_comparable(groups: Sequence[Group]) -> None:
   tests = {}
   for one in groups:
     config, last = one.first.config, one.first.evals[-1]
-    test = (config["dataset"], config["eval_split"], last["examples"])
+    # Older runs do not say their task: there was one.
+    task = config.get("task", "classification")
+    test = (config["dataset"], config["eval_split"], last["examples"], task)
     tests[test] = one.name
   if len(tests) > 1:
     raise ValueError(

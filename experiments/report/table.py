@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 import json
 import math
 import os
@@ -11,9 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from experiments import tasks
 from experiments.report import measures
 from experiments.report.measures import Statistic
 from experiments.report.runs import Group
+from experiments.tasks import Measure, attacks
 
 
 def markdown(groups: Sequence[Group], weights: str) -> str:
@@ -24,16 +26,20 @@ def markdown(groups: Sequence[Group], weights: str) -> str:
     ["runs", *(str(len(one.runs)) for one in groups)],
   ]
   for measure in shown:
-    numbers = [measure.last(one, weights) for one in groups]
-    columns.append([measure.title, *_cells(numbers, measure.decimals)])
+    numbers = [measures.last(measure, one, weights) for one in groups]
+    columns.append([measure.title, *_cells(numbers, measure)])
   baseline = _baseline(groups)
   if baseline:
     differences = [measures.paired(one, baseline, weights) for one in groups]
-    cells = _cells(differences, measures.ERROR.decimals, signed=True)
+    first = baseline.measures[0]
+    cells = _cells(differences, first, signed=True)
     for i, (one, number) in enumerate(zip(groups, differences, strict=True)):
       if number and len(number.per_seed) < len(one.runs):
         cells[i] += f" ({len(number.per_seed)} of {len(one.runs)} runs)"
-    columns.append([f"error − {baseline.name}, paired (%)", *cells])
+    named = first._replace(
+      name=f"{first.name.removeprefix('test ')} − {baseline.name}, paired"
+    )
+    columns.append([named.title, *cells])
 
   widths = [max(map(len, column)) for column in columns]
   lines = [
@@ -43,8 +49,7 @@ def markdown(groups: Sequence[Group], weights: str) -> str:
   rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
   lines.insert(1, rule)
   text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
-  attacked = {measure.key for measure in shown if measure.attack}
-  return f"{text}\n{_notes(groups, baseline, weights, attacked)}\n"
+  return f"{text}\n{_notes(groups, baseline, weights, shown)}\n"
 
 
 def _baseline(groups: Sequence[Group]) -> Group | None:
@@ -57,19 +62,24 @@ def _baseline(groups: Sequence[Group]) -> Group | None:
 
 
 def _cells(
-  numbers: Sequence[Statistic | None], decimals: int, *, signed: bool = False
+  numbers: Sequence[Statistic | None],
+  measure: Measure,
+  *,
+  signed: bool = False,
 ) -> list[str]:
-  """Formats a column; bold is what shows the lowest mean, ties included.
+  """Formats a column; bold is what shows the best mean, ties included.
 
   A signed column holds differences, of which only improvements can be bold.
   """
+  decimals = measure.decimals
+  sense = 1.0 if measure.better == "lower" else -1.0
   means = {
     round(number.mean, decimals)
     for number in numbers
     if number and math.isfinite(number.mean)
   }
-  best = min(means, default=0.0)
-  to_choose = best < 0.0 if signed else sum(map(bool, numbers)) > 1
+  best = min(means, default=0.0, key=lambda mean: sense * mean)
+  to_choose = sense * best < 0.0 if signed else sum(map(bool, numbers)) > 1
   cells = []
   for number in numbers:
     if number is None:
@@ -89,7 +99,7 @@ def _notes(
   groups: Sequence[Group],
   baseline: Group | None,
   weights: str,
-  attacked: Collection[str],
+  shown: Sequence[Measure],
 ) -> str:
   """What the table's numbers are, as one paragraph."""
   steps = {one.name: one.first.config["total_steps"] for one in groups}
@@ -112,18 +122,18 @@ def _notes(
       "deviation / √runs); a single run has none."
     )
   if len(groups) > 1:
-    notes.append("Bold is the lowest mean, whatever its standard error.")
-  if attacked:
-    notes.append("ε is on the [0, 1] pixel scale.")
-  if measures.PGD.key in attacked:
+    lower = all(measure.better == "lower" for measure in shown)
     notes.append(
-      "PGD-n takes n steps of 2.5 ε / n from the image itself, within ε of it "
-      "in l∞ unless l2 is said."
+      f"Bold is the {'lowest' if lower else 'best'} mean, whatever its "
+      "standard error."
     )
+  notes += dict.fromkeys(note for measure in shown for note in measure.notes)
   if baseline:
+    first = baseline.measures[0]
     notes.append(
-      f"The last column is the mean over seeds of the test error less that of "
-      f"{baseline.name} with the same seed: below 0, better."
+      f"The last column is the mean over seeds of the {first.name} less that "
+      f"of {baseline.name} with the same seed: "
+      f"{'below' if first.better == 'lower' else 'above'} 0, better."
     )
   return " ".join(notes)
 
@@ -160,21 +170,24 @@ def summary(
 def _described(
   one: Group, baseline: Group | None, out: pathlib.Path
 ) -> dict[str, Any]:
-  attack = one.attacks.get(measures.PGD.field)
+  config = one.first.config
   row: dict[str, Any] = {
     "name": one.name,
-    "method": one.first.config["method"],
+    "method": config["method"],
     "seeds": list(one.runs),
     "folders": [os.path.relpath(run.folder, out) for run in one.runs.values()],
-    "total_steps": one.first.config["total_steps"],
-    "fgsm_epsilon": one.first.config["fgsm_epsilon"],
-    "pgd": attack and attack._asdict(),
+    "total_steps": config["total_steps"],
+    **attacks.setting(config),
   }
+  own = {measure.key: measure for measure in one.measures}
   for weights in measures.PREFIXES:
-    numbers = {m.key: m.last(one, weights) for m in measures.EVERY}
+    numbers = {
+      m.key: measures.last(own.get(m.key, m), one, weights)
+      for m in tasks.every(config)
+    }
     if baseline:
       difference = measures.paired(one, baseline, weights)
-      numbers["error_percent_less_baseline"] = difference
+      numbers[f"{one.measures[0].key}_less_baseline"] = difference
     row[weights] = {
       key: number and number._asdict() for key, number in numbers.items()
     }

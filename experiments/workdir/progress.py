@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 import time
 
 from absl import logging
@@ -11,9 +11,12 @@ from absl import logging
 class Progress:
   """Speed and time left, the time of evaluations and checkpoints set apart."""
 
-  def __init__(self, step: int, total_steps: int, batch_size: int):
-    """Starts the clock at `step`."""
+  def __init__(
+    self, step: int, total_steps: int, batch_size: int, shown: Sequence[str]
+  ):
+    """Starts the clock at `step`; `shown` are the values that lines tell."""
     self._total = total_steps
+    self._shown = shown
     self._batch_size = batch_size
     self._first = step
     self._step = step
@@ -36,12 +39,12 @@ class Progress:
     """Logs a line with what is left to do."""
     done = max(step - self._first, 1)
     seconds = time.monotonic() - self._begun
+    told = [f"{k} {values[k]:.4f}" for k in self._shown if k in values]
     logging.info(
-      "step %d/%d  loss %.4f  accuracy %.4f  %.0f images/s  ETA %s",
+      "step %d/%d  %s  %.0f images/s  ETA %s",
       step,
       self._total,
-      values["loss"],
-      values["accuracy"],
+      "  ".join(told),
       values["images_per_second"],
       duration(seconds / done * (self._total - step)),
     )

@@ -37,7 +37,7 @@ def recorded(*args):
   programs = create(*args)
   return programs._replace(
     train=counted(programs.train, seen, lambda result: result[1]["loss"]),
-    evaluate=counted(programs.evaluate, evaluated, lambda sums: sums["loss"]),
+    evaluate=counted(programs.evaluate, evaluated, lambda sums: sums["count"]),
   )
 
 parallel.create = recorded

@@ -38,7 +38,7 @@ def watched():
   """A mapped program's values after initialisation, and what they are of."""
   config = make_config()
   dataset = inputs.create(config)
-  mapped = parallel.create("pmap", steps.create(config, dataset))
+  mapped = parallel.create("pmap", steps.create(config, dataset.spec))
   state = mapped.init(jax.random.key(0))
   batch = next(dataset.evaluate())
   return config, dataset, state, mapped.monitor(state, mapped.place_one(batch))
@@ -48,7 +48,7 @@ def test_the_values_are_the_theorys(watched):
   config, dataset, state, values = watched
   assert values.keys() == NAMES
   batch = next(dataset.evaluate())
-  images = (batch["image"][:11].astype(np.float32) - dataset.mean) / dataset.std
+  images = np.asarray(dataset.spec.scale.to_float(batch["inputs"][:11]))
   centre = images.mean(axis=0, keepdims=True)
   model = models.create("mlp", 10, **config.model_options)
   apply = lambda z: model.apply({"params": state.params}, z + centre)
@@ -74,7 +74,7 @@ def test_the_values_are_the_theorys(watched):
 
 def test_one_replica_gives_the_same(watched):
   config, dataset, state, values = watched
-  own = steps.create(config, dataset)
+  own = steps.create(config, dataset.spec)
   batch = jax.tree.map(lambda x: x[None], next(dataset.evaluate()))
   alone = jax.jit(jax.vmap(own.monitor, (None, 0), axis_name=steps.AXIS))
   for name, value in alone(state, batch).items():
@@ -85,7 +85,7 @@ def test_one_replica_gives_the_same(watched):
 
 def test_padding_is_passed_over(watched):
   config, dataset, state, values = watched
-  mapped = parallel.create("pmap", steps.create(config, dataset))
+  mapped = parallel.create("pmap", steps.create(config, dataset.spec))
   batch = next(dataset.evaluate())
   rows = np.r_[:5, -3:0, 5 : len(batch["mask"]) - 3]  # three rows moved forward
   moved = jax.tree.map(lambda x: x[rows], batch)
@@ -107,11 +107,11 @@ def test_the_law_is_the_methods(watched, method, policy):
   config = make_config(
     f"method={method}", alpha=1.0 + (method == "dat"), beta=1.0
   )
-  mapped = parallel.create("pmap", steps.create(config, dataset))
+  mapped = parallel.create("pmap", steps.create(config, dataset.spec))
   batch = mapped.place_one(next(dataset.evaluate()))
   found = mapped.monitor(state, batch)
   plain = make_config(alpha=0.2, beta=0.2)
-  other = parallel.create("pmap", steps.create(plain, dataset))
+  other = parallel.create("pmap", steps.create(plain, dataset.spec))
   base = other.monitor(state, batch)
   for name, j in (("theory_r1", 1), ("theory_r2", 2)):
     moments = [

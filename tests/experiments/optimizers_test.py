@@ -6,6 +6,7 @@ import pytest
 
 from experiments import optimizers
 from experiments.configs import common
+from experiments.networks import linen
 
 
 def config(**changes):
@@ -38,19 +39,20 @@ def test_only_kernels_decay():
     "stem": {"kernel": jnp.ones(()), "bias": jnp.ones(())},
     "norm": {"scale": jnp.ones(()), "bias": jnp.ones(())},
     "cls": jnp.ones(()),
-    "pos_embedding": jnp.ones(()),
+    "position_embedding": jnp.ones(()),
   }
-  assert optimizers.decayed(params) == {
+  assert linen.decays(params) == {
     "stem": {"kernel": True, "bias": False},
     "norm": {"scale": False, "bias": False},
     "cls": False,
-    "pos_embedding": False,
+    "position_embedding": False,
   }
 
 
 def test_sgd_has_l2_in_the_gradient_and_momentum():
   optimizer = optimizers.create(
-    config(optimizer="sgd", learning_rate=0.5, weight_decay=0.1, momentum=0.9)
+    config(optimizer="sgd", learning_rate=0.5, weight_decay=0.1, momentum=0.9),
+    linen.decays,
   )
   params = {"kernel": jnp.array(2.0), "bias": jnp.array(2.0)}
   grads = {"kernel": jnp.array(1.0), "bias": jnp.array(1.0)}
@@ -67,7 +69,8 @@ def test_adamw_decays_apart_from_the_gradient():
   optimizer = optimizers.create(
     config(
       optimizer="adamw", learning_rate=0.1, weight_decay=0.3, b1=0.9, b2=0.99
-    )
+    ),
+    linen.decays,
   )
   params = {"kernel": jnp.array(2.0), "bias": jnp.array(2.0)}
   grads = {"kernel": jnp.array(5.0), "bias": jnp.array(5.0)}
@@ -79,9 +82,19 @@ def test_adamw_decays_apart_from_the_gradient():
 
 def test_clipping_is_by_the_global_norm():
   optimizer = optimizers.create(
-    config(optimizer="sgd", learning_rate=1.0, momentum=0.0, grad_clip=1.0)
+    config(optimizer="sgd", learning_rate=1.0, momentum=0.0, grad_clip=1.0),
+    linen.decays,
   )
   grads = {"kernel": jnp.array(3.0), "bias": jnp.array(4.0)}
   updates, _ = optimizer.update(grads, optimizer.init(grads), grads)
   np.testing.assert_allclose(updates["kernel"], -0.6, rtol=1e-6)
   np.testing.assert_allclose(updates["bias"], -0.8, rtol=1e-6)
+
+
+def test_without_decay_no_parameter_need_be_known():
+  params = {"gate": jnp.array(2.0)}
+  for name in ("sgd", "adamw"):
+    optimizer = optimizers.create(config(optimizer=name), linen.decays)
+    optimizer.update(params, optimizer.init(params), params)
+  with pytest.raises(ValueError, match=r"weight_decay: .*\['gate'\] is not"):
+    optimizers.create(config(weight_decay=0.1), linen.decays).init(params)

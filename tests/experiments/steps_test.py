@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from experiments import inputs, parallel, steps
+from experiments import inputs, methods, parallel, steps
 from experiments.configs import common, digits
 import jaxmix
 
@@ -23,19 +23,27 @@ def make_config(arg=None, **changes):
 
 
 def make_steps(config):
-  return steps.create(config, inputs.create(config))
+  return steps.create(config, inputs.create(config).spec)
 
 
 def batch_of(config, start=0):
   return next(inputs.create(config).train(start_step=start))
 
 
-def handmade_plan(config, key, images, batch, normalize):
-  """A plan that travels with the batch, so that two layouts share pairs."""
-  del key, normalize
-  lam = batch["lam"]
-  shift = steps.make_policy(config).mean_shift
-  return jaxmix.MixPlan(lam, lam, batch["partner"], shift)
+def handmade_plans(monkeypatch):
+  """Plans that travel with the batch, so that two layouts share pairs."""
+  create = methods.create
+
+  def handmade(config, task, axis_name):
+    def draw(values, key, batch):
+      del key
+      lam = batch["lam"]
+      shift = jaxmix.policies.mixup(values["alpha"]).mean_shift
+      return jaxmix.MixPlan(lam, lam, batch["pairs"], shift)
+
+    return create(config, task, axis_name)._replace(draw=draw)
+
+  monkeypatch.setattr(methods, "create", handmade)
 
 
 def paired_batches(config, count):
@@ -50,8 +58,8 @@ def paired_batches(config, count):
     batch["lam"] = generator.beta(1, 1, config.batch_size).astype(np.float32)
     starts = size * np.arange(REPLICAS, dtype=np.int32)[:, None]
     yield (
-      batch | {"partner": (local + starts).reshape(-1)},
-      batch | {"partner": local.reshape(-1)},
+      batch | {"pairs": (local + starts).reshape(-1)},
+      batch | {"pairs": local.reshape(-1)},
     )
 
 
@@ -74,7 +82,7 @@ def assert_close(a, b, rtol=2e-4, atol=2e-5):
 )
 def test_one_times_64_equals_eight_times_8(monkeypatch, changes):
   """Loss, gradient, batch statistics and Polyak, given the same pairs."""
-  monkeypatch.setattr(steps, "draw_plan", handmade_plan)
+  handmade_plans(monkeypatch)
   config = make_config(
     optimizer="sgd", learning_rate=0.05, warmup_steps=0, **changes
   )
@@ -185,14 +193,19 @@ def test_several_steps_a_dispatch_are_the_same_steps():
 
 def test_replicas_and_steps_draw_different_lam(monkeypatch):
   drawn = []
-  original = steps.draw_plan
+  create = methods.create
 
-  def spy(*args):
-    plan = original(*args)
-    jax.debug.callback(lambda lam: drawn.append(np.asarray(lam)), plan.lam)
-    return plan
+  def spied(*args):
+    method = create(*args)
 
-  monkeypatch.setattr(steps, "draw_plan", spy)
+    def draw(*args):
+      plan = method.draw(*args)
+      jax.debug.callback(lambda lam: drawn.append(np.asarray(lam)), plan.lam)
+      return plan
+
+    return method._replace(draw=draw)
+
+  monkeypatch.setattr(methods, "create", spied)
   # alpha = 1: at 0.2 several lam round to exactly 1.
   config = make_config("method=mixup,alpha=1.0", model="mlp")
   del config.model_options["width"]
@@ -207,6 +220,11 @@ def test_replicas_and_steps_draw_different_lam(monkeypatch):
   assert len(np.unique(lams)) == 2 * 64
 
 
+def statistics(config):
+  scale = inputs.create(config).spec.scale.to_float
+  return np.array(scale.mean), np.array(scale.std)
+
+
 def test_evaluation_against_numpy():
   config = make_config("method=erm")
   own = make_steps(config)
@@ -217,17 +235,17 @@ def test_evaluation_against_numpy():
     state, _ = mapped.train(state, batch, jax.random.key(1))
   sums, images, labels = None, [], []
   for batch in evaluation_batches(config):
-    images.append(batch["image"][batch["mask"]])
+    images.append(batch["inputs"][batch["mask"]])
     labels.append(batch["label"][batch["mask"]])
     part = jax.device_get(mapped.evaluate(state, mapped.place_one(batch)))
     sums = jax.tree.map(np.add, sums, part) if sums else part
-  means = steps.summarize(sums)
+  means = own.means(sums)
   images, labels = np.concatenate(images), np.concatenate(labels)
   assert means["examples"] == len(labels) == 1197
 
-  dataset = inputs.create(config)
+  mean, std = statistics(config)
   model = jaxmix.models.create("resnet8", 10, width=4)
-  pixels = ((images - dataset.mean) / dataset.std).astype(np.float32)
+  pixels = ((images - mean) / std).astype(np.float32)
   for prefix, (params, stats) in {
     "": (state.params, state.batch_stats),
     "polyak_": state.polyak,
@@ -253,9 +271,7 @@ def test_evaluation_against_numpy():
     )
 
     def objective(x, variables=variables):
-      x = (x - np.float32(dataset.mean[0] / 255)) / np.float32(
-        dataset.std[0] / 255
-      )
+      x = (x - np.float32(mean[0] / 255)) / np.float32(std[0] / 255)
       logits = model.apply(variables, x)
       picked = jnp.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
       return jnp.sum(jax.nn.logsumexp(logits, axis=1) - picked)
@@ -264,39 +280,11 @@ def test_evaluation_against_numpy():
     attacked = np.clip(
       scaled + np.float32(0.1) * np.sign(jax.grad(objective)(scaled)), 0, 1
     )
-    attacked = (attacked * 255 - dataset.mean) / dataset.std
+    attacked = (attacked * 255 - mean) / std
     logits = model.apply(variables, attacked.astype(np.float32))
     robust = np.mean(np.asarray(logits).argmax(1) == labels)
     assert means[f"{prefix}fgsm_accuracy"] == pytest.approx(robust, abs=2e-3)
   assert means["accuracy"] != means["polyak_accuracy"]
-
-
-@pytest.mark.parametrize(
-  "norm, moved",
-  # The loss of class 0 rises along (-1, 2); the second example meets a bound.
-  [
-    ("linf", [[0.2, 0.7], [0.0, 0.9]]),
-    ("l2", [[0.5 - 0.3 / 5**0.5, 0.4 + 0.6 / 5**0.5]]),
-  ],
-)
-def test_attacks_by_hand(norm, moved):
-  weights = jnp.array([[1.0, 0.0], [0.0, 2.0]])
-  config = make_config(
-    f"pgd_epsilon=0.3,pgd_norm={norm},pgd_steps=3", fgsm_epsilon=0.25
-  )
-  attacked = dict(
-    steps._attacked(
-      config,
-      lambda x: x @ weights,
-      jnp.array([[0.5, 0.4], [0.1, 0.6]]),
-      jnp.array([0, 0]),
-    )
-  )
-  assert list(attacked) == ["fgsm", "pgd"]
-  np.testing.assert_allclose(
-    attacked["fgsm"], [[0.25, 0.65], [0.0, 0.85]], rtol=1e-6
-  )
-  np.testing.assert_allclose(attacked["pgd"][: len(moved)], moved, rtol=1e-5)
 
 
 def test_pgd_is_the_stronger_attack_on_a_trained_network():
@@ -312,7 +300,7 @@ def test_pgd_is_the_stronger_attack_on_a_trained_network():
     state, _ = mapped.train(state, batch, jax.random.key(1))
   batch = next(evaluation_batches(config))
   sums = mapped.evaluate(state, mapped.place_one(batch))
-  means = steps.summarize(jax.device_get(sums))
+  means = own.means(jax.device_get(sums))
   for prefix in ("", "polyak_"):
     clean, fgsm, pgd = (
       means[f"{prefix}{name}accuracy"] for name in ("", "fgsm_", "pgd_")
@@ -322,8 +310,10 @@ def test_pgd_is_the_stronger_attack_on_a_trained_network():
   alone = jax.jit(jax.vmap(own.evaluate, (None, 0), axis_name=steps.AXIS))
   stacked = jax.tree.map(lambda x: jnp.asarray(x)[None], batch)
   one = jax.tree.map(lambda x: x[0], alone(state, stacked))
-  for name in ("pgd_correct", "polyak_pgd_correct"):
-    np.testing.assert_array_equal(one[name], sums[name])
+  for whose in ("live", "polyak"):
+    np.testing.assert_array_equal(
+      one[whose]["pgd_correct"], sums[whose]["pgd_correct"]
+    )
 
 
 @pytest.mark.parametrize("penalty", ["approximate", "exact"])
@@ -355,8 +345,8 @@ def test_erm_is_the_plain_loss():
   run = jax.vmap(own.train, (None, 0, None), axis_name=steps.AXIS)
   stacked = jax.tree.map(lambda x: jnp.asarray(x)[None], batch)
   new, metrics = run(state, stacked, jax.random.key(1))
-  dataset = inputs.create(config)
-  pixels = ((batch["image"] - dataset.mean) / dataset.std).astype(np.float32)
+  mean, std = statistics(config)
+  pixels = ((batch["inputs"] - mean) / std).astype(np.float32)
   logits, _ = jaxmix.models.create("resnet8", 10, width=4).apply(
     {"params": state.params, "batch_stats": state.batch_stats},
     pixels,
@@ -371,16 +361,6 @@ def test_erm_is_the_plain_loss():
   jax.tree.map(
     np.testing.assert_array_equal, new.polyak, (new.params, new.batch_stats)
   )
-
-
-def test_summarize_counts_top_five_where_there_are_many_classes():
-  logits = jnp.zeros((2, 30)).at[0, :6].set(jnp.arange(6.0)).at[1, 7].set(1.0)
-  labels = jnp.array([1, 7])
-  sums = steps._evaluation_sums("", logits, labels, jnp.array([True, True]))
-  assert float(sums["top5_correct"]) == 2.0
-  labels = jnp.array([0, 7])
-  sums = steps._evaluation_sums("", logits, labels, jnp.array([True, False]))
-  assert float(sums["top5_correct"]) == 0.0
 
 
 @pytest.mark.parametrize(

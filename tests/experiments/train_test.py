@@ -12,7 +12,7 @@ import time
 import numpy as np
 import pytest
 
-from experiments import sweep, train
+from experiments import ahead, programs, sweep, train
 from experiments.configs import digits
 from experiments.workdir import metrics
 
@@ -218,7 +218,7 @@ def test_a_loss_that_is_not_finite_names_the_step_and_keeps_checkpoints(
     log_every=10,
     eval_every=10,
   )
-  with pytest.raises(train.NonFiniteLossError, match=r"at step (\d+);") as info:
+  with pytest.raises(ahead.NonFiniteError, match=r"at step (\d+);") as info:
     train.train_and_evaluate(config, tmp_path)
   step = int(str(info.value).split("at step ")[1].split(";")[0])
   kept = sorted(int(p.name) for p in (tmp_path / "checkpoints").iterdir())
@@ -229,13 +229,13 @@ def test_the_first_bad_step_of_several_in_flight_is_named():
   good = {"loss": np.array([1.0, 2.0]), "gradient_norm": np.ones(2)}
   bad = {"loss": np.array([1.0, np.nan]), "gradient_norm": np.ones(2)}
   worse = {"loss": np.ones(2), "gradient_norm": np.array([np.inf, 1.0])}
-  with pytest.raises(train.NonFiniteLossError, match="loss is nan at step 14"):
-    train._finite([good, bad, worse], 16)
+  with pytest.raises(ahead.NonFiniteError, match="loss is nan at step 14"):
+    ahead.finite([good, bad, worse], 16)
   with pytest.raises(
-    train.NonFiniteLossError, match="gradient_norm is inf at step 13"
+    ahead.NonFiniteError, match="gradient_norm is inf at step 13"
   ):
-    train._finite([good, worse], 14)
-  assert len(train._finite([good, good], 4)) == 4
+    ahead.finite([good, worse], 14)
+  assert len(ahead.finite([good, good], 4)) == 4
 
 
 def test_a_workdir_of_another_config_is_refused(tmp_path):
@@ -261,19 +261,19 @@ def test_replicas_must_divide_the_batch(tmp_path):
 
 
 def test_seeds_share_compiled_steps(tmp_path):
-  train._PROGRAMS.clear()
+  cache = programs.Cache()
   results = [
     train.train_and_evaluate(
-      quick_config(total_steps=5, seed=seed), tmp_path / str(seed)
+      quick_config(total_steps=5, seed=seed), tmp_path / str(seed), cache
     )
     for seed in (0, 1)
   ]
-  assert len(train._PROGRAMS) == 1
+  assert len(cache) == 1
   assert results[0]["loss"] != results[1]["loss"]
   train.train_and_evaluate(
-    quick_config(total_steps=5, eta=0.5), tmp_path / "eta"
+    quick_config(total_steps=5, label_smoothing=0.5), tmp_path / "else", cache
   )
-  assert len(train._PROGRAMS) == 2
+  assert len(cache) == 2
 
 
 def test_a_sweep_runs_every_entry_with_every_seed_and_reports(tmp_path):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from experiments.report import measures, runs
+from experiments.tasks import classification
 
 
 def test_statistic_by_hand():
@@ -24,7 +25,7 @@ def test_an_infinite_value_makes_an_infinite_mean(values):
 
 def test_curve_by_hand(two):
   mixup, _ = runs.group(runs.find([pathlib.Path(two)]))
-  steps, means, errors = measures.ERROR.curve(mixup, "polyak")
+  steps, means, errors = measures.curve(classification.ERROR, mixup, "polyak")
   assert steps == [100, 300]
   np.testing.assert_allclose(means, [80.0, 12.0])
   np.testing.assert_allclose(errors, [0.0, 2.0 / math.sqrt(3.0)], atol=1e-9)
@@ -35,6 +36,6 @@ def test_curve_takes_the_steps_all_seeds_have(tmp_path, evaluation, make_run):
     evals = [evaluation(step, step / 10.0) for step in steps]
     make_run(tmp_path / f"seed_{seed}", 0.0, evals=evals, seed=seed)
   (one,) = runs.group(runs.find([tmp_path]))
-  steps, means, _ = measures.ERROR.curve(one, "polyak")
+  steps, means, _ = measures.curve(classification.ERROR, one, "polyak")
   assert steps == [200, 300]
   np.testing.assert_allclose(means, [20.0, 30.0])

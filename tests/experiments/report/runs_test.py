@@ -50,7 +50,7 @@ def test_a_sweep_keeps_its_order_and_names(
     ("A/B (DAT)", {"method": "dat"}),
   )
 
-  def train(own, folder):
+  def train(own, folder, cache):
     assert (tmp_path / "runs.json").exists()
     make_run(folder, 10.0, seed=own.seed, method=own.method)
     return {"polyak_accuracy": 0.9}

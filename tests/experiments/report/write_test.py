@@ -21,5 +21,5 @@ def test_no_finished_run(tmp_path, evaluation, make_run):
 
 
 def test_unknown_weights(two):
-  with pytest.raises(ValueError, match="one of polyak, live; got 'ema'"):
+  with pytest.raises(ValueError, match="one of live, polyak; got 'ema'"):
     report.write([two], two / "out", weights="ema")

@@ -1,0 +1,371 @@
+"""Methods: how a batch is mixed, and the gradient that a step takes.
+
+One table, METHODS: a new method is one entry. Most are a policy of how much to
+mix, handed to `mixing`, which knows pairings, MixupE's enhancement and all that
+methods share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict, config_dict
+
+from experiments import registry
+from experiments.inputs.dataset import Batch
+from experiments.tasks import Task
+import jaxmix
+
+FREE: frozenset[str] = frozenset()
+PAIRINGS = ("permutation", "roll", "flip", "ring", "between")
+
+# alpha, beta, eta: what may differ between runs of one compiled program.
+Values = Mapping[str, Any]
+
+
+class Outcome(NamedTuple):
+  """What a batch came to.
+
+  Attributes:
+    state: the network's, after its passes.
+    metrics: of the training line, means over all replicas.
+  """
+
+  state: Any
+  metrics: dict[str, jax.Array]
+
+
+class Method(NamedTuple):
+  """How batches are mixed, and what is minimised.
+
+  Attributes:
+    draw: (values, key, batch) -> plan, of this replica's batch, whose inputs
+      are floats.
+    gradient: (values, key, apply_fn, params, batch, plan) -> (`Outcome`,
+      gradient over all replicas). apply_fn maps (params, inputs), and state,
+      parts or tap, to (outputs, new state); the key is the same on all
+      replicas.
+    law: the policy of lam, or None where there is none.
+  """
+
+  draw: Callable[[Values, jax.Array, Batch], Any]
+  gradient: Callable[..., tuple[Outcome, Any]]
+  law: jaxmix.MixingPolicy | None
+
+
+class Entry(NamedTuple):
+  """A method by name.
+
+  Attributes:
+    create: (config, task, axis_name) -> Method.
+    tied: whether an alpha given without a beta means Beta(alpha, alpha).
+    enhanced: whether the penalty's pass always runs, even at eta = 0.
+    refused: keys that do not apply, with the only values they may have.
+  """
+
+  create: Callable[[ConfigDict, Task, str], Method]
+  tied: bool = True
+  enhanced: bool = False
+  refused: Mapping[str, Any] = {}
+
+
+def defaults() -> ConfigDict:
+  """The keys that methods read. None is filled in by `resolve`."""
+  config = ConfigDict()
+  config.method = "mixupe"
+  config.alpha = config_dict.placeholder(float)
+  config.beta = config_dict.placeholder(float)
+  config.eta = config_dict.placeholder(float)
+  config.recipe = recipe(mixup_alpha=1.0, eta=1e-3)
+  config.pairing = "permutation"
+  config.per_example = True
+  config.stratified = False
+  config.clean_fraction = 1.0
+  config.penalty = "approximate"  # exact, or taylor: orders up to penalty_order
+  config.penalty_order = 2
+  config.penalty_at = "clean"
+  config.penalty_form = "absolute"
+  config.clean_pass = "split"
+  return config
+
+
+def recipe(
+  *,
+  mixup_alpha: float,
+  eta: float,
+  alpha: float | None = None,
+  beta: float | None = None,
+) -> ConfigDict:
+  """Returns each method's own (alpha, beta, eta).
+
+  Args:
+    mixup_alpha: alpha of Mixup and MixupE.
+    eta: MixupE's weight of the penalty.
+    alpha: of untied MixUp and DAT; None means mixup_alpha + 1, which makes both
+      the equivalents of Mixup's own policy.
+    beta: likewise; None means mixup_alpha.
+  """
+  alpha = mixup_alpha + 1.0 if alpha is None else alpha
+  beta = mixup_alpha if beta is None else beta
+  tied = dict(alpha=mixup_alpha, beta=mixup_alpha)
+  return ConfigDict(
+    {
+      "erm": dict(tied, eta=0.0),
+      "mixup": dict(tied, eta=0.0),
+      "mixupe": dict(tied, eta=eta),
+      "untied": dict(alpha=alpha, beta=beta, eta=0.0),
+      "dat": dict(alpha=alpha, beta=beta, eta=0.0),
+      "cutmix": dict(alpha=1.0, beta=1.0, eta=0.0),
+    }
+  )
+
+
+def resolve(config: ConfigDict) -> None:
+  """Fills in alpha, beta and eta, which are None unless given.
+
+  From the config's recipe, where it has the method; else 1, 1 and 0.
+  """
+  entry = _entry(config)
+  own = dict(alpha=1.0, beta=1.0, eta=0.0)
+  own |= config.recipe.get(config.method, {})
+  with config.unlocked():
+    if config.beta is None:
+      given = entry.tied and config.alpha is not None
+      config.beta = float(config.alpha if given else own["beta"])
+    for key in ("alpha", "eta"):
+      if config[key] is None:
+        config[key] = float(own[key])
+
+
+def check(config: ConfigDict) -> None:
+  """Raises ValueError for what no data set could make right."""
+  entry = _entry(config)
+  for key, options in (
+    ("pairing", PAIRINGS),
+    ("penalty", ("approximate", "exact", "taylor")),
+    ("penalty_at", ("clean", "mixed")),
+    ("penalty_form", ("absolute", "release")),
+    ("clean_pass", ("joint", "split", "separate")),
+  ):
+    if config[key] not in options:
+      raise ValueError(
+        f"{key} must be one of {', '.join(options)}; got {config[key]!r}."
+      )
+  if config.penalty_order < 1:
+    raise ValueError(
+      f"penalty_order must be at least 1, got {config.penalty_order}."
+    )
+  for key, only in entry.refused.items():
+    if config[key] != only:
+      raise ValueError(
+        f"{key} does not apply to method={config.method!r}; leave it at "
+        f"{only!r}, got {config[key]!r}."
+      )
+
+
+def is_enhanced(config: ConfigDict) -> bool:
+  """Whether the penalty's pass runs: always for mixupe, even at eta = 0."""
+  return _entry(config).enhanced or config.eta != 0.0
+
+
+def values(config: ConfigDict) -> dict[str, float]:
+  """What runs of one compiled program may differ in, of a resolved config."""
+  return {key: float(config[key]) for key in ("alpha", "beta", "eta")}
+
+
+def create(config: ConfigDict, task: Task, axis_name: str) -> Method:
+  """Returns a resolved config's method.
+
+  Args:
+    config: resolved.
+    task: whose loss is mixed.
+    axis_name: the mapped axis of the replicas.
+
+  Raises:
+    ValueError: if the penalty is asked for under a loss that has none.
+  """
+  if is_enhanced(config) and task.link is None:
+    raise ValueError(
+      f"eta: MixupE's penalty needs a loss h(f) - y f of the outputs f, which "
+      f"task={config.task!r} does not have; train with eta=0 and a method "
+      f"other than mixupe, got eta={config.eta}, method={config.method!r}."
+    )
+  return _entry(config).create(config, task, axis_name)
+
+
+def mixing(
+  policy: Callable[..., jaxmix.MixingPolicy],
+  *,
+  mixes: bool = True,
+  law: Callable[..., jaxmix.MixingPolicy] | None = None,
+) -> Callable[[ConfigDict, Task, str], Method]:
+  """Returns the `create` of a method that a policy makes.
+
+  Args:
+    policy: (alpha, beta, per_example=, stratified=) -> policy.
+    mixes: False leaves out the arithmetic of a policy whose lam is 1.
+    law: what the theory's terms integrate over; None is the policy.
+  """
+
+  def build(config, task, axis_name):
+    options = dict(per_example=config.per_example, stratified=config.stratified)
+
+    def draw(values, key, batch):
+      size = len(jax.tree.leaves(batch["inputs"])[0])
+      return jaxmix.draw(
+        key,
+        size,
+        policy=policy(values["alpha"], values["beta"], **options),
+        pairing=make_pairing(config, batch, axis_name),
+      )
+
+    own = (law or policy)(config.alpha, config.beta, **options)
+    gradient = functools.partial(
+      mixed_gradient, config, task, axis_name, own, mixes
+    )
+    return Method(draw, gradient, own)
+
+  return build
+
+
+def cutmix(config: ConfigDict, task: Task, axis_name: str) -> Method:
+  """CutMix, whose boxes have no law of lam: they are clipped."""
+
+  def draw(values, key, batch):
+    return jaxmix.draw_cutmix(
+      key,
+      batch["inputs"].shape,
+      alpha=values["alpha"],
+      pairing=make_pairing(config, batch, axis_name),
+    )
+
+  gradient = functools.partial(
+    mixed_gradient, config, task, axis_name, None, True
+  )
+  return Method(draw, gradient, None)
+
+
+def make_pairing(
+  config: ConfigDict, batch: Batch, axis_name: str
+) -> jaxmix.pairing.Pairing:
+  """Returns the pairing that the config names."""
+  if config.pairing == "ring":
+    return jaxmix.pairing.ring(axis_name)
+  if config.pairing == "between":
+    partner = batch["partner"]
+    return jaxmix.pairing.between((partner["inputs"], partner["label"]))
+  return getattr(jaxmix.pairing, config.pairing)
+
+
+def mixed_gradient(
+  config: ConfigDict,
+  task: Task,
+  axis_name: str,
+  law: jaxmix.MixingPolicy | None,
+  mixes: bool,
+  values: Values,
+  key: jax.Array,
+  apply_fn: Callable[..., Any],
+  params: Any,
+  batch: Batch,
+  plan: Any,
+) -> tuple[Outcome, Any]:
+  """The gradient of the mixed loss, enhanced where the config says so.
+
+  The loss itself is put together from its parts, as a pmean of it would have to
+  wait for that of L and R, which the scale holds.
+  """
+  del key
+  inputs, labels = batch["inputs"], batch["label"]
+
+  def plain(params):
+    outputs, state = apply_fn(params, plan.mix(inputs) if mixes else inputs)
+    loss = jnp.mean(
+      jaxmix.mixed_loss(task.loss_fn, outputs, plan.targets(labels))
+    )
+    total = jax.lax.pmean(jax.lax.stop_gradient(loss), axis_name)
+    return loss, jaxmix.MixupEAux(
+      total, jnp.zeros_like(total), jnp.ones_like(total), outputs, state
+    )
+
+  def averaged(loss):
+    (_, aux), grads = jax.value_and_grad(loss, has_aux=True)(params)
+    return aux, jax.lax.pmean(grads, axis_name)
+
+  options = dict(
+    eta=values["eta"],
+    loss_fn=task.loss_fn,
+    clean_fraction=config.clean_fraction,
+    penalty=config.penalty,
+    order=config.penalty_order,
+    moments=_moments(config, law),
+    form=config.penalty_form,
+    link=task.link,
+    axis_name=axis_name,
+    has_aux=True,
+  )
+  if not is_enhanced(config):
+    aux, grads = averaged(plain)
+  elif config.clean_pass == "separate" and config.penalty_at == "clean":
+    (_, aux), grads = jaxmix.mixupe_value_and_grad(
+      apply_fn, params, inputs, labels, plan, **options
+    )
+  else:
+    aux, grads = averaged(
+      lambda params: jaxmix.mixupe_loss(
+        functools.partial(apply_fn, params),
+        inputs,
+        labels,
+        plan,
+        penalty_at=config.penalty_at,
+        clean_pass=config.clean_pass,
+        **options,
+      )
+    )
+  metrics = {
+    "loss": aux.scale * (aux.mixup_loss + values["eta"] * aux.penalty),
+    "mixup_loss": aux.mixup_loss,
+    "penalty": aux.penalty,
+    "scale": aux.scale,
+  }
+  for name, hit in task.hits.items():
+    hits = jaxmix.mixed_loss(hit, aux.logits, plan.targets(labels))
+    metrics[name] = jax.lax.pmean(jnp.mean(hits), axis_name)
+  return Outcome(aux.aux, metrics), grads
+
+
+def _moments(config, law) -> jax.Array | None:
+  """E[(1 - lam)^j] of the method's law, where its penalty asks for them."""
+  if config.penalty != "taylor" or law is None:
+    return None
+  moments = jaxmix.theory.shift_moments(law, config.penalty_order)
+  return jnp.asarray(moments, jnp.float32)
+
+
+def _erm(alpha, beta, **options) -> jaxmix.MixingPolicy:
+  # MixupE's table 7: ERM with the penalty takes mixup's factor.
+  mixup = jaxmix.policies.mixup(alpha, beta, **options)
+  return jaxmix.policies.erm(mixup.mean_shift)
+
+
+_MIXUP = mixing(jaxmix.policies.mixup)
+METHODS: dict[str, Entry] = {
+  # The theory's terms are those that Mixup would have.
+  "erm": Entry(mixing(_erm, mixes=False, law=jaxmix.policies.mixup)),
+  "mixup": Entry(_MIXUP),
+  "mixupe": Entry(_MIXUP, enhanced=True),
+  "untied": Entry(mixing(jaxmix.policies.untied), tied=False),
+  "dat": Entry(mixing(jaxmix.policies.dat), tied=False),
+  "cutmix": Entry(
+    cutmix,
+    refused={"per_example": True, "stratified": False, "monitor": ""},
+  ),
+}
+
+
+def _entry(config: ConfigDict) -> Entry:
+  return registry.find("method", config.method, METHODS)

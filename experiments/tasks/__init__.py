@@ -1,0 +1,81 @@
+"""Tasks: what outputs mean. One file each, and a table of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from experiments import registry
+from experiments.inputs.dataset import Spec
+from experiments.tasks import attacks, classification, cosine
+from experiments.tasks.task import Measure, Task
+
+FREE: frozenset[str] = frozenset()
+
+
+class Entry(NamedTuple):
+  """A task by name.
+
+  Attributes:
+    create: (config, spec) -> Task.
+    measures: config, as a mapping -> what its evaluation lines hold, the most
+      important first; the report asks without a data set.
+    every: all measures there are, in the order of tables.
+  """
+
+  create: Callable[[ConfigDict, Spec], Task]
+  measures: Callable[[Mapping[str, Any]], tuple[Measure, ...]]
+  every: tuple[Measure, ...]
+
+
+TASKS: dict[str, Entry] = {
+  "classification": Entry(
+    classification.create, classification.measures, classification.EVERY
+  ),
+  "cosine": Entry(cosine.create, cosine.measures, cosine.EVERY),
+}
+
+
+def defaults() -> ConfigDict:
+  """The keys that tasks read."""
+  config = ConfigDict()
+  config.task = "classification"  # or cosine: label embeddings
+  config.update(classification.defaults())
+  config.update(cosine.defaults())
+  config.update(attacks.defaults())
+  return config
+
+
+def check(config: ConfigDict) -> None:
+  """Raises ValueError for what no data set could make right."""
+  _entry(config)
+  classification.check(config)
+  cosine.check(config)
+  attacks.check(config)
+
+
+def create(config: ConfigDict, spec: Spec) -> Task:
+  """Returns the config's task over a data set's labels."""
+  return _entry(config).create(config, spec)
+
+
+def measures(config: Mapping[str, Any]) -> tuple[Measure, ...]:
+  """Returns what the evaluation lines of a config's runs hold.
+
+  Args:
+    config: a resolved config, or what config.json says.
+  """
+  return _entry(config).measures(config)
+
+
+def every(config: Mapping[str, Any]) -> tuple[Measure, ...]:
+  """Returns all measures that runs of the config's task can have."""
+  return _entry(config).every
+
+
+def _entry(config: Mapping[str, Any]) -> Entry:
+  # Runs from before there were tasks do not have the key.
+  name = config.get("task", "classification")
+  return registry.find("task", name, TASKS)

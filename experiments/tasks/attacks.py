@@ -1,0 +1,118 @@
+"""Attacks on the evaluated inputs, as the config asks for them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+import jaxmix
+
+
+def defaults() -> ConfigDict:
+  """The keys. Sizes are shares of the box of inputs, and 0 is no attack."""
+  config = ConfigDict()
+  config.fgsm_epsilon = 0.0  # of pixels: on the [0, 1] scale
+  config.pgd_epsilon = 0.0  # in l2, of one image's whole
+  config.pgd_norm = "linf"  # or l2
+  config.pgd_steps = 20  # from the image itself, each of 2.5 epsilon / steps
+  return config
+
+
+def check(config: ConfigDict) -> None:
+  """Raises ValueError for a norm, size or number of steps that is none."""
+  if config.pgd_norm not in ("linf", "l2"):
+    raise ValueError(
+      f"pgd_norm must be one of linf, l2; got {config.pgd_norm!r}."
+    )
+  for key in ("fgsm_epsilon", "pgd_epsilon"):
+    if not 0.0 <= config[key] < math.inf:
+      raise ValueError(f"{key} must lie in [0, inf), got {config[key]}.")
+  if config.pgd_steps < 1:
+    raise ValueError(f"pgd_steps must be at least 1, got {config.pgd_steps}.")
+
+
+def names(config: Mapping[str, Any]) -> tuple[str, ...]:
+  """The attacks that evaluations run: of "fgsm", "pgd"."""
+  # Runs from before there was PGD do not have its keys.
+  asked = [name for name in ("fgsm", "pgd") if config.get(f"{name}_epsilon")]
+  return tuple(asked)
+
+
+def setting(config: Mapping[str, Any]) -> dict[str, Any]:
+  """The attacks that evaluations ran, as summary.json tells them."""
+  pgd = {
+    "norm": config.get("pgd_norm"),
+    "steps": config.get("pgd_steps"),
+    "epsilon": config.get("pgd_epsilon"),
+  }
+  return {
+    "fgsm_epsilon": config.get("fgsm_epsilon", 0.0),
+    "pgd": pgd if "pgd" in names(config) else None,
+  }
+
+
+def check_bounds(config: ConfigDict, bounds: Any) -> None:
+  """Raises ValueError for an attack on inputs that have no box."""
+  if names(config) and bounds is None:
+    raise ValueError(
+      f"{names(config)[0]}_epsilon does not apply to "
+      f"dataset={config.dataset!r}: its inputs have no bounds to attack in."
+    )
+
+
+def attacked(
+  config: ConfigDict,
+  predict: Callable[[jax.Array], jax.Array],
+  inputs: jax.Array,
+  labels: jax.Array,
+  bounds: tuple[float, float] | None,
+) -> Iterator[tuple[str, jax.Array]]:
+  """Yields each attack's name and its outputs.
+
+  They are deterministic, so that evaluation lines depend on the weights alone.
+
+  Args:
+    config: resolved.
+    predict: maps raw inputs, as floats, to logits.
+    inputs: raw.
+    labels: [B].
+    bounds: of the raw inputs.
+  """
+  if bounds is None:
+    return
+  low, high = bounds
+
+  def on_unit(inputs):
+    return predict(inputs * (high - low) + low)
+
+  unit = (inputs.astype(jnp.float32) - low) / (high - low)
+  options: dict[str, Any] = {"bounds": (0.0, 1.0)}
+  if config.fgsm_epsilon > 0.0:
+    moved = jaxmix.fgsm(
+      on_unit,
+      unit,
+      labels,
+      epsilon=config.fgsm_epsilon,
+      # Not the attack's own form of it: earlier runs were measured so.
+      loss_fn=jaxmix.losses.softmax_cross_entropy,
+      **options,
+    )
+    yield "fgsm", on_unit(moved)
+  if config.pgd_epsilon > 0.0:
+    moved = jaxmix.pgd(
+      jax.random.key(0),  # unused: there is no random start
+      on_unit,
+      unit,
+      labels,
+      epsilon=config.pgd_epsilon,
+      norm=config.pgd_norm,
+      steps=config.pgd_steps,
+      random_start=False,
+      **options,
+    )
+    yield "pgd", on_unit(moved)

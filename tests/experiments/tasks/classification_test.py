@@ -1,0 +1,65 @@
+"""The sums of an evaluation and its attacks, by hand."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from experiments.configs import common, digits
+from experiments.tasks import attacks, classification
+
+
+@pytest.mark.parametrize(
+  "norm, moved",
+  # The loss of class 0 rises along (-1, 2); the second example meets a bound.
+  [
+    ("linf", [[0.2, 0.7], [0.0, 0.9]]),
+    ("l2", [[0.5 - 0.3 / 5**0.5, 0.4 + 0.6 / 5**0.5]]),
+  ],
+)
+def test_attacks_by_hand(norm, moved):
+  """Outputs tell where the attack ended, in raw units of 200 a pixel."""
+  weights = jnp.array([[1.0, 0.0], [0.0, 2.0]])
+  config = digits.get_config(
+    f"pgd_epsilon=0.3,pgd_norm={norm},pgd_steps=3,fgsm_epsilon=0.25"
+  )
+  found = dict(
+    attacks.attacked(
+      common.resolve(config),
+      lambda x: (x / 200.0) @ weights,
+      200.0 * jnp.array([[0.5, 0.4], [0.1, 0.6]]),
+      jnp.array([0, 0]),
+      (0.0, 200.0),
+    )
+  )
+  assert list(found) == ["fgsm", "pgd"]
+  fgsm = np.array([[0.25, 0.65], [0.0, 0.85]])
+  np.testing.assert_allclose(found["fgsm"], fgsm @ weights, rtol=1e-6)
+  moved = np.array(moved)
+  np.testing.assert_allclose(
+    found["pgd"][: len(moved)], moved @ weights, rtol=1e-5
+  )
+
+
+def test_attacks_need_a_box():
+  config = common.resolve(digits.get_config())
+  attacks.check_bounds(config, (0.0, 255.0))
+  with pytest.raises(
+    ValueError, match="fgsm_epsilon does not apply to dataset='digits'.*bounds"
+  ):
+    attacks.check_bounds(config, None)
+
+
+def test_top_five_counts_where_there_are_many_classes():
+  logits = jnp.zeros((2, 30)).at[0, :6].set(jnp.arange(6.0)).at[1, 7].set(1.0)
+  labels = jnp.array([1, 7])
+  sums = classification.evaluation_sums(logits, labels, jnp.array([True, True]))
+  assert float(sums["top5_correct"]) == 2.0
+  labels = jnp.array([0, 7])
+  sums = classification.evaluation_sums(
+    logits, labels, jnp.array([True, False])
+  )
+  assert float(sums["top5_correct"]) == 0.0
+  few = classification.evaluation_sums(
+    logits[:, :20], labels, jnp.array([True, True])
+  )
+  assert "top5_correct" not in few
