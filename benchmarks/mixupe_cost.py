@@ -21,7 +21,6 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 import sys
-from types import SimpleNamespace
 from typing import Any
 
 import jax
@@ -29,8 +28,10 @@ from jax.sharding import PartitionSpec as P
 import numpy as np
 
 from benchmarks import timing
-from experiments import steps
+from experiments import methods, steps
 from experiments.configs import common
+from experiments.inputs.dataset import Spec
+from experiments.inputs.scale import pixels
 
 _MIXUPE = {"method": "mixupe"}
 # Row: (what the config says, predicted ratio to Mixup).
@@ -111,14 +112,10 @@ def _compile(overrides, model, batch, size):
   config.batch_size = batch
   config.update(overrides)
   config = common.resolve(config)
-  dataset = SimpleNamespace(
-    image_shape=(size, size, 3),
-    num_classes=_NUM_CLASSES,
-    num_eval=batch,
-    mean=np.full(3, 127.5, np.float32),
-    std=np.full(3, 64.0, np.float32),
-  )
-  functions = steps.create(config, dataset)
+  image = jax.ShapeDtypeStruct((size, size, 3), np.uint8)
+  scale = pixels((127.5,) * 3, (64.0,) * 3)
+  spec = Spec(image, _NUM_CLASSES, batch, batch, scale)
+  functions = steps.create(config, spec)
   # One replica whatever the device count: a time per chip.
   mesh = jax.make_mesh(
     (1,),
@@ -135,10 +132,10 @@ def _compile(overrides, model, batch, size):
     return jax.jit(mapped, donate_argnums=donated).lower(*args).compile()
 
   generator = np.random.default_rng(0)
-  shape = (batch, *dataset.image_shape)
+  shape = (batch, *image.shape)
   data = jax.device_put(
     {
-      "image": generator.integers(0, 256, shape, np.uint8),
+      "inputs": generator.integers(0, 256, shape, np.uint8),
       "label": generator.integers(0, _NUM_CLASSES, batch, np.int32),
     },
     jax.sharding.NamedSharding(mesh, P(steps.AXIS)),
@@ -154,11 +151,12 @@ def _compile(overrides, model, batch, size):
 
   else:
     key = jax.device_put(jax.random.key(1), everywhere)
-    program = compiled(functions.train, 0, state, data, key)
+    values = jax.device_put(methods.values(config), everywhere)
+    program = compiled(functions.train, 0, state, data, key, values)
 
     def run():
       nonlocal state
-      state, metrics = jax.block_until_ready(program(state, data, key))
+      state, metrics = jax.block_until_ready(program(state, data, key, values))
       return metrics
 
   return run, float(program.cost_analysis()["flops"])

@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks import operations, timing
 from benchmarks.throughput_row import BATCHES, PROFILED_STEPS, Spec, timed
-from experiments import parallel, steps
+from experiments import inputs, methods, parallel, steps
 from experiments.forecast import program
 
 # Options that change how a model is computed, not what.
@@ -30,24 +30,25 @@ def measure(
   """Compiles, warms up, times and perhaps traces the training step."""
   devices = jax.local_devices()[: spec.devices or None]
   parallel.check_batch_size(config.batch_size, len(devices))
-  dataset = program.describe(config)
-  functions = steps.create(config, dataset)
+  data = inputs.describe(config)
+  functions = steps.create(config, data)
   programs = parallel.create(config.parallel, functions, devices)
   key_init, key_steps = jax.random.split(jax.random.key(0))
-  batches = _batches(config, dataset, devices)
+  batches = _batches(config, data, devices)
   state = programs.init(key_init)
 
   begun = time.perf_counter()
-  lowered = programs.train.lower(state, batches[0], key_steps)
+  values = methods.values(config)
+  lowered = programs.train.lower(state, batches[0], key_steps, values)
   traced = time.perf_counter()
   compiled = lowered.compile()
   done = time.perf_counter()
   if (plain := _as_written(config)) != config:
-    functions = steps.create(plain, dataset)
+    functions = steps.create(plain, data)
     counted = parallel.create(config.parallel, functions, devices)
   else:
     counted = programs
-  jaxpr = jax.make_jaxpr(counted.train)(state, batches[0], key_steps)
+  jaxpr = jax.make_jaxpr(counted.train)(state, batches[0], key_steps, values)
   flops = 2 * operations.multiply_adds(jaxpr)
 
   order = itertools.cycle(batches)
@@ -56,7 +57,7 @@ def measure(
   def dispatch():
     nonlocal state, loss
     # What lower() compiled, found in jit's cache.
-    state, metrics = programs.train(state, next(order), key_steps)
+    state, metrics = programs.train(state, next(order), key_steps, values)
     loss = metrics["loss"]
     return loss
 
@@ -94,18 +95,18 @@ def measure(
   }
 
 
-def _batches(config, dataset, devices):
+def _batches(config, data, devices):
   """Random pixels and labels on the devices: [devices, 1, b, ...]."""
   mesh = jax.sharding.Mesh(np.array(devices), (steps.AXIS,))
   divided = NamedSharding(mesh, P(steps.AXIS))
   generator = np.random.default_rng(0)
   shape = (len(devices), 1, config.batch_size // len(devices))
-  images = (*shape, *dataset.image_shape)
-  classes = dataset.num_classes
+  images = (*shape, *data.inputs.shape)
+  classes = data.num_classes
   return [
     jax.device_put(
       {
-        "image": generator.integers(0, 256, images, np.uint8),
+        "inputs": generator.integers(0, 256, images, np.uint8),
         "label": generator.integers(0, classes, shape, np.int32),
       },
       divided,

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict, config_dict
+import numpy as np
 
 from experiments import registry
 from experiments.inputs.dataset import Batch
@@ -21,10 +22,29 @@ from experiments.tasks import Task
 import jaxmix
 
 FREE: frozenset[str] = frozenset()
+VALUES = ("alpha", "beta", "eta")
 PAIRINGS = ("permutation", "roll", "flip", "ring", "between")
 
-# alpha, beta, eta: what may differ between runs of one compiled program.
+# alpha, beta and eta, float32 arrays: runs that differ in them alone share one
+# compiled program.
 Values = Mapping[str, Any]
+
+
+class Setting(NamedTuple):
+  """What a method is made for.
+
+  Attributes:
+    config: resolved, but for alpha, beta and eta, which are None: what is built
+      may not depend on them.
+    task: whose loss is mixed.
+    axis_name: the mapped axis of the replicas.
+    enhanced: whether MixupE's penalty is taken.
+  """
+
+  config: ConfigDict
+  task: Task
+  axis_name: str
+  enhanced: bool
 
 
 class Outcome(NamedTuple):
@@ -49,25 +69,25 @@ class Method(NamedTuple):
       gradient over all replicas). apply_fn maps (params, inputs), and state,
       parts or tap, to (outputs, new state); the key is the same on all
       replicas.
-    law: the policy of lam, or None where there is none.
+    law: values -> the policy of lam; None where there is none.
   """
 
   draw: Callable[[Values, jax.Array, Batch], Any]
   gradient: Callable[..., tuple[Outcome, Any]]
-  law: jaxmix.MixingPolicy | None
+  law: Callable[[Values], jaxmix.MixingPolicy] | None
 
 
 class Entry(NamedTuple):
   """A method by name.
 
   Attributes:
-    create: (config, task, axis_name) -> Method.
+    create: setting -> Method.
     tied: whether an alpha given without a beta means Beta(alpha, alpha).
     enhanced: whether the penalty's pass always runs, even at eta = 0.
     refused: keys that do not apply, with the only values they may have.
   """
 
-  create: Callable[[ConfigDict, Task, str], Method]
+  create: Callable[[Setting], Method]
   tied: bool = True
   enhanced: bool = False
   refused: Mapping[str, Any] = {}
@@ -172,9 +192,12 @@ def is_enhanced(config: ConfigDict) -> bool:
   return _entry(config).enhanced or config.eta != 0.0
 
 
-def values(config: ConfigDict) -> dict[str, float]:
-  """What runs of one compiled program may differ in, of a resolved config."""
-  return {key: float(config[key]) for key in ("alpha", "beta", "eta")}
+def values(config: ConfigDict) -> dict[str, np.ndarray]:
+  """Returns a resolved config's alpha, beta and eta as its programs take them.
+
+  As arrays of float32, whose gamma and log-odds are computed on the device.
+  """
+  return {key: np.float32(config[key]) for key in VALUES}
 
 
 def create(config: ConfigDict, task: Task, axis_name: str) -> Method:
@@ -188,13 +211,24 @@ def create(config: ConfigDict, task: Task, axis_name: str) -> Method:
   Raises:
     ValueError: if the penalty is asked for under a loss that has none.
   """
-  if is_enhanced(config) and task.link is None:
+  enhanced = is_enhanced(config)
+  if enhanced and task.link is None:
     raise ValueError(
       f"eta: MixupE's penalty needs a loss h(f) - y f of the outputs f, which "
       f"task={config.task!r} does not have; train with eta=0 and a method "
       f"other than mixupe, got eta={config.eta}, method={config.method!r}."
     )
-  return _entry(config).create(config, task, axis_name)
+  blind = config.copy_and_resolve_references()
+  with blind.unlocked():
+    blind.update({key: None for key in VALUES})
+  return _entry(config).create(Setting(blind, task, axis_name, enhanced))
+
+
+def compiled_from(config: ConfigDict) -> dict[str, Any]:
+  """Returns what of a resolved config a method's programs are compiled from."""
+  # The recipe was for `resolve`.
+  own = {k: config[k] for k in defaults() if k not in (*VALUES, "recipe")}
+  return own | {"enhanced": is_enhanced(config)}
 
 
 def mixing(
@@ -202,7 +236,7 @@ def mixing(
   *,
   mixes: bool = True,
   law: Callable[..., jaxmix.MixingPolicy] | None = None,
-) -> Callable[[ConfigDict, Task, str], Method]:
+) -> Callable[[Setting], Method]:
   """Returns the `create` of a method that a policy makes.
 
   Args:
@@ -211,7 +245,8 @@ def mixing(
     law: what the theory's terms integrate over; None is the policy.
   """
 
-  def build(config, task, axis_name):
+  def build(setting):
+    config = setting.config
     options = dict(per_example=config.per_example, stratified=config.stratified)
 
     def draw(values, key, batch):
@@ -220,19 +255,19 @@ def mixing(
         key,
         size,
         policy=policy(values["alpha"], values["beta"], **options),
-        pairing=make_pairing(config, batch, axis_name),
+        pairing=make_pairing(setting, batch),
       )
 
-    own = (law or policy)(config.alpha, config.beta, **options)
-    gradient = functools.partial(
-      mixed_gradient, config, task, axis_name, own, mixes
-    )
-    return Method(draw, gradient, own)
+    def own_law(values):
+      return (law or policy)(values["alpha"], values["beta"], **options)
+
+    gradient = functools.partial(mixed_gradient, setting, own_law, mixes)
+    return Method(draw, gradient, own_law)
 
   return build
 
 
-def cutmix(config: ConfigDict, task: Task, axis_name: str) -> Method:
+def cutmix(setting: Setting) -> Method:
   """CutMix, whose boxes have no law of lam: they are clipped."""
 
   def draw(values, key, batch):
@@ -240,32 +275,27 @@ def cutmix(config: ConfigDict, task: Task, axis_name: str) -> Method:
       key,
       batch["inputs"].shape,
       alpha=values["alpha"],
-      pairing=make_pairing(config, batch, axis_name),
+      pairing=make_pairing(setting, batch),
     )
 
-  gradient = functools.partial(
-    mixed_gradient, config, task, axis_name, None, True
-  )
+  gradient = functools.partial(mixed_gradient, setting, None, True)
   return Method(draw, gradient, None)
 
 
-def make_pairing(
-  config: ConfigDict, batch: Batch, axis_name: str
-) -> jaxmix.pairing.Pairing:
+def make_pairing(setting: Setting, batch: Batch) -> jaxmix.pairing.Pairing:
   """Returns the pairing that the config names."""
-  if config.pairing == "ring":
-    return jaxmix.pairing.ring(axis_name)
-  if config.pairing == "between":
+  name = setting.config.pairing
+  if name == "ring":
+    return jaxmix.pairing.ring(setting.axis_name)
+  if name == "between":
     partner = batch["partner"]
     return jaxmix.pairing.between((partner["inputs"], partner["label"]))
-  return getattr(jaxmix.pairing, config.pairing)
+  return getattr(jaxmix.pairing, name)
 
 
 def mixed_gradient(
-  config: ConfigDict,
-  task: Task,
-  axis_name: str,
-  law: jaxmix.MixingPolicy | None,
+  setting: Setting,
+  law: Callable[[Values], jaxmix.MixingPolicy] | None,
   mixes: bool,
   values: Values,
   key: jax.Array,
@@ -280,6 +310,7 @@ def mixed_gradient(
   wait for that of L and R, which the scale holds.
   """
   del key
+  config, task, axis_name, enhanced = setting
   inputs, labels = batch["inputs"], batch["label"]
 
   def plain(params):
@@ -302,13 +333,13 @@ def mixed_gradient(
     clean_fraction=config.clean_fraction,
     penalty=config.penalty,
     order=config.penalty_order,
-    moments=_moments(config, law),
+    moments=_moments(config, law and law(values)),
     form=config.penalty_form,
     link=task.link,
     axis_name=axis_name,
     has_aux=True,
   )
-  if not is_enhanced(config):
+  if not enhanced:
     aux, grads = averaged(plain)
   elif config.clean_pass == "separate" and config.penalty_at == "clean":
     (_, aux), grads = jaxmix.mixupe_value_and_grad(

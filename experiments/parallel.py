@@ -27,8 +27,8 @@ class Mapped(NamedTuple):
 
   Attributes:
     init: key -> replicated TrainState.
-    train: (state, batches, key) -> (state, metrics stacked over the batches);
-      donates the state.
+    train: (state, batches, key, values) -> (state, metrics stacked over the
+      batches); donates the state.
     evaluate: (state, batch) -> sums.
     monitor: (state, batch) -> values, or None.
     means: sums over all -> the fields of an evaluation line.
@@ -40,7 +40,7 @@ class Mapped(NamedTuple):
   """
 
   init: Callable[[jax.Array], TrainState]
-  train: Callable[[TrainState, Any, jax.Array], tuple[TrainState, Any]]
+  train: Callable[..., tuple[TrainState, Any]]
   evaluate: Callable[[TrainState, Any], Any]
   monitor: Callable[[TrainState, Any], Any] | None
   means: Callable[[Any], dict[str, float]]
@@ -88,15 +88,17 @@ def create(
   wrap = _pmap(devices) if kind == "pmap" else _shard_map(mesh)
   settled = (lambda fun: fun) if devices else _settled
 
-  def train(state, batches, key):
+  def train(state, batches, key, values):
     length = jax.tree.leaves(batches)[0].shape[0]
     if length == 1:
       # Without a scan: on CPUs one makes convolutions several times slower.
       batch = jax.tree.map(lambda x: x[0], batches)
-      state, metrics = steps.train(state, batch, key)
+      state, metrics = steps.train(state, batch, key, values)
       return state, jax.tree.map(lambda x: x[None], metrics)
     return jax.lax.scan(
-      lambda carry, batch: steps.train(carry, batch, key), state, batches
+      lambda carry, batch: steps.train(carry, batch, key, values),
+      state,
+      batches,
     )
 
   def place(host):
@@ -129,7 +131,7 @@ def create(
 
   return Mapped(
     init=jax.jit(steps.init, out_shardings=replicated),
-    train=settled(wrap(train, (None, 0, None), (None, None), (0,))),
+    train=settled(wrap(train, (None, 0, None, None), (None, None), (0,))),
     evaluate=on_one(steps.evaluate),
     monitor=on_one(steps.monitor) if steps.monitor else None,
     means=steps.means,

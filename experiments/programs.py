@@ -37,18 +37,22 @@ class Cache:
     described = json.loads(config.to_json_best_effort())
     free = {"seed", "eval_batch_size", "sweep", "sweep_seeds", "eval_every"}
     free |= common.FREE_KEYS - {"parallel", "data_dir"}
-    trained = {k: v for k, v in described.items() if k not in free}
+    shared = {k: v for k, v in described.items() if k not in free}
     # Methods and optimisers differ in how they train, not in how they are
     # evaluated.
     owned = {*methods.defaults(), *optimizers.defaults()}
-    evaluated = {k: v for k, v in trained.items() if k not in owned}
+    evaluated = {k: v for k, v in shared.items() if k not in owned}
+    trained = {k: v for k, v in shared.items() if k not in methods.defaults()}
+    trained |= methods.compiled_from(config)
+    if config.monitor:  # its program holds the law
+      trained |= {k: described[k] for k in methods.VALUES}
     key, part = (json.dumps(k, sort_keys=True) for k in (trained, evaluated))
     made = self._made.get(key)
     if made is None or made.spec != spec:
       programs = parallel.create(config.parallel, steps.create(config, spec))
-      shared = self._evaluations.get(part)
-      if shared is None or shared.spec != spec:
-        shared = self._evaluations[part] = _Made(spec, programs)
-      programs = programs._replace(evaluate=shared.programs.evaluate)
+      other = self._evaluations.get(part)
+      if other is None or other.spec != spec:
+        other = self._evaluations[part] = _Made(spec, programs)
+      programs = programs._replace(evaluate=other.programs.evaluate)
       made = self._made[key] = _Made(spec, programs)
     return made.programs

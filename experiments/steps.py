@@ -33,7 +33,8 @@ class Steps(NamedTuple):
 
   Attributes:
     init: key -> TrainState.
-    train: (state, batch, key) -> (state, metrics), per replica.
+    train: (state, batch, key, values) -> (state, metrics), per replica; values
+      are the method's, see `methods.values`.
     evaluate: (state, batch) -> sums over the batch and over replicas.
     means: sums over all of the evaluation -> the fields of its line.
     measures: what is shown of them, the most important first.
@@ -42,7 +43,9 @@ class Steps(NamedTuple):
   """
 
   init: Callable[[jax.Array], TrainState]
-  train: Callable[[TrainState, Batch, jax.Array], tuple[TrainState, Sums]]
+  train: Callable[
+    [TrainState, Batch, jax.Array, methods.Values], tuple[TrainState, Sums]
+  ]
   evaluate: Callable[[TrainState, Batch], Sums]
   means: Callable[[Sums], dict[str, float]]
   measures: tuple[Measure, ...]
@@ -55,7 +58,6 @@ def create(config: ConfigDict, spec: Spec) -> Steps:
   method = methods.create(config, task, AXIS)
   network = networks.create(config, spec, task.num_outputs, axis_name=AXIS)
   optimizer = optimizers.create(config, network.decays)
-  values = methods.values(config)
 
   def to_float(inputs):
     return spec.scale.to_float(inputs, jnp.dtype(config.dtype))
@@ -76,7 +78,7 @@ def create(config: ConfigDict, spec: Spec) -> Steps:
       params=params, batch_stats=network_state, optimizer=optimizer
     )
 
-  def train(state, batch, key):
+  def train(state, batch, key, values):
     key_shared = jax.random.fold_in(key, state.step)
     key = jax.random.fold_in(key_shared, jax.lax.axis_index(AXIS))
     key_plan, key_network = jax.random.split(key)
@@ -130,5 +132,6 @@ def create(config: ConfigDict, spec: Spec) -> Steps:
 
   watch = None
   if config.monitor:
-    watch = monitor.create(config, spec, task, method.law, AXIS)
+    law = method.law and method.law(methods.values(config))
+    watch = monitor.create(config, spec, task, law, AXIS)
   return Steps(init, train, evaluate, means, task.measures, watch)

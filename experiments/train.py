@@ -17,7 +17,7 @@ import jax
 from ml_collections import ConfigDict
 import numpy as np
 
-from experiments import ahead, inputs, parallel, preemption
+from experiments import ahead, inputs, methods, parallel, preemption
 from experiments.configs import common
 from experiments.inputs.dataset import Batch, Dataset
 from experiments.programs import Cache
@@ -121,6 +121,7 @@ def _finish(
 ) -> dict[str, Any]:
   """Steps to the end, logging, evaluating and saving on the way."""
   config, result = run.config, {}
+  values = methods.values(config)
   batches = _placed(_train_batches(run), run.programs, config)
   shown = dict.fromkeys(["loss", *(m.field for m in run.programs.measures)])
   progress = Progress(
@@ -128,7 +129,9 @@ def _finish(
   )
   dispatches = ahead.Dispatches(config.steps_per_dispatch)
   while run.step < config.total_steps:
-    run.state, measured = run.programs.train(run.state, next(batches), key)
+    run.state, measured = run.programs.train(
+      run.state, next(batches), key, values
+    )
     run.step += config.steps_per_dispatch
     dispatches.add(run.step, measured)
 
@@ -143,10 +146,10 @@ def _finish(
       dispatches.ask()
     # What is in flight is not waited for to be logged: its line is written a
     # few steps later, when it has landed.
-    for step, values in dispatches.lines(settle=evaluates or saves):
-      values["images_per_second"] = progress.images_per_second(step)
-      run.writer.write(step, "train", values)
-      progress.report(step, values)
+    for step, line in dispatches.lines(settle=evaluates or saves):
+      line["images_per_second"] = progress.images_per_second(step)
+      run.writer.write(step, "train", line)
+      progress.report(step, line)
     begun = time.monotonic()
     # The evaluation is on disk before the checkpoint that makes it
     # unrepeatable.

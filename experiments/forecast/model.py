@@ -11,7 +11,7 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from experiments import parallel
+from experiments import inputs, parallel
 from experiments.configs import common
 from experiments.forecast import chips, program
 from experiments.forecast import roofline as roofline_lib
@@ -76,7 +76,7 @@ def forecast(
     config: see `experiments.configs.common`; resolved here.
     topology: such as v5e:4x8; see `chips.parse`.
     compare: None, or one of `COMPARISONS`.
-    num_classes: see `program.describe`.
+    num_classes: of a data set that is not known without its files.
     known: rows of the same forecast, begun earlier; not compiled again.
     jobs: how many rows to compile at a time, each in a process of its own,
       which returns its memory. None compiles here, one after the other. (The
@@ -141,8 +141,8 @@ def forecast(
 def _row(config, num_classes, topology) -> tuple[dict[str, Any], str]:
   """Compiles a resolved config's step; (roofline.per_chip's row, HLO)."""
   chip, count = chips.parse(topology)
-  dataset = program.describe(config, num_classes)
-  compiled = program.compile_step(config, dataset, chips.devices(topology))
+  spec = inputs.describe(config, num_classes)
+  compiled = program.compile_step(config, spec, chips.devices(topology))
   return roofline_lib.per_chip(config, compiled, chip, count), compiled.text
 
 

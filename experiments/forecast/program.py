@@ -12,7 +12,7 @@ from jax.sharding import PartitionSpec as P
 from ml_collections import ConfigDict
 import numpy as np
 
-from experiments import parallel, steps
+from experiments import methods, parallel, steps
 from experiments.forecast import hlo
 from experiments.inputs.dataset import Spec
 
@@ -118,7 +118,7 @@ def peak_bytes(memory: Any) -> int:
 
 
 def _arguments(config, spec, functions, devices):
-  """(state, batches, key) as shapes, placed as `Mapped.place` places them."""
+  """(state, batches, key, values) as shapes, placed as a run places them."""
   mesh = Mesh(np.array(devices), (steps.AXIS,))
   replicated, divided = (
     NamedSharding(mesh, P()),
@@ -139,11 +139,11 @@ def _arguments(config, spec, functions, devices):
     ),
     batch,
   )
-  state, key = jax.tree.map(
+  state, key, values = jax.tree.map(
     lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated),
-    (state, key),
+    (state, key, methods.values(config)),
   )
-  return state, batches, key
+  return state, batches, key, values
 
 
 def _device_bytes(leaf: jax.ShapeDtypeStruct) -> int:

@@ -25,10 +25,10 @@ create = parallel.create
 
 def counted(fun, record, unfinished):
   running = []
-  def call(state, batch, *key):
+  def call(state, batch, *rest):
     running[:] = [x for x in running if not x.is_ready()]
     record.append(len(running))
-    result = fun(state, batch, *key)
+    result = fun(state, batch, *rest)
     running.append(unfinished(result))
     return result
   return call

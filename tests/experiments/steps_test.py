@@ -30,6 +30,10 @@ def batch_of(config, start=0):
   return next(inputs.create(config).train(start_step=start))
 
 
+def train_one(config, mapped, state, batch):
+  return mapped.train(state, batch, jax.random.key(1), methods.values(config))
+
+
 def handmade_plans(monkeypatch):
   """Plans that travel with the batch, so that two layouts share pairs."""
   create = methods.create
@@ -88,15 +92,19 @@ def test_one_times_64_equals_eight_times_8(monkeypatch, changes):
   )
   own = make_steps(config)
   mapped = parallel.create("pmap", own)
-  alone = jax.jit(jax.vmap(own.train, (None, 0, None), axis_name=steps.AXIS))
-  key = jax.random.key(1)
+  alone = jax.jit(
+    jax.vmap(own.train, (None, 0, None, None), axis_name=steps.AXIS)
+  )
+  key, values = jax.random.key(1), methods.values(config)
   one = many = mapped.init(jax.random.key(0))
   one = jax.tree.map(jnp.copy, one)
   for whole, divided in paired_batches(config, 3):
     whole = jax.tree.map(lambda x: jnp.asarray(x)[None], whole)
-    one, metrics_one = alone(one, whole, key)
+    one, metrics_one = alone(one, whole, key, values)
     one, metrics_one = jax.tree.map(lambda x: x[0], (one, metrics_one))
-    many, metrics_many = mapped.train(many, mapped.place([divided]), key)
+    many, metrics_many = mapped.train(
+      many, mapped.place([divided]), key, values
+    )
     metrics_many = jax.tree.map(lambda x: x[0], metrics_many)
     assert_close(metrics_one, metrics_many)
   assert_close(one.params, many.params)
@@ -143,7 +151,7 @@ def test_dropout_prng_changes_the_dropped_and_nothing_else():
       mapped = parallel.create("pmap", make_steps(config))
       state = mapped.init(jax.random.key(0))
       batch = mapped.place([batch_of(config)])
-      metrics = mapped.train(state, batch, jax.random.key(1))[1]
+      metrics = train_one(config, mapped, state, batch)[1]
       norms.append(float(np.asarray(metrics["gradient_norm"])[0]))
     return norms
 
@@ -159,7 +167,7 @@ def assert_pmap_equals_shard_map(config):
     state = mapped.init(jax.random.key(0))
     for k in range(2):
       batch = mapped.place([batch_of(config, k)])
-      state, metrics = mapped.train(state, batch, jax.random.key(1))
+      state, metrics = train_one(config, mapped, state, batch)
     evaluated = mapped.evaluate(
       state, mapped.place_one(next(evaluation_batches(config)))
     )
@@ -178,14 +186,14 @@ def test_several_steps_a_dispatch_are_the_same_steps():
   del config.model_options["width"]
   mapped = parallel.create("pmap", make_steps(config))
   batches = [batch_of(config, k) for k in range(4)]
-  key = jax.random.key(1)
+  key, values = jax.random.key(1), methods.values(config)
   singly = mapped.init(jax.random.key(0))
   losses = []
   for batch in batches:
-    singly, metrics = mapped.train(singly, mapped.place([batch]), key)
+    singly, metrics = mapped.train(singly, mapped.place([batch]), key, values)
     losses.append(metrics["loss"][0])
   together, metrics = mapped.train(
-    mapped.init(jax.random.key(0)), mapped.place(batches), key
+    mapped.init(jax.random.key(0)), mapped.place(batches), key, values
   )
   np.testing.assert_allclose(metrics["loss"], losses, rtol=1e-6)
   assert_close(singly.params, together.params, 1e-5, 1e-6)
@@ -213,7 +221,7 @@ def test_replicas_and_steps_draw_different_lam(monkeypatch):
   state = mapped.init(jax.random.key(0))
   for k in range(2):
     batch = mapped.place([batch_of(config, k)])
-    state, _ = mapped.train(state, batch, jax.random.key(1))
+    state, _ = train_one(config, mapped, state, batch)
   jax.effects_barrier()
   lams = np.concatenate(drawn)
   assert lams.shape == (2 * 64,)
@@ -232,7 +240,7 @@ def test_evaluation_against_numpy():
   state = mapped.init(jax.random.key(0))
   for k in range(3):
     batch = mapped.place([batch_of(config, k)])
-    state, _ = mapped.train(state, batch, jax.random.key(1))
+    state, _ = train_one(config, mapped, state, batch)
   sums, images, labels = None, [], []
   for batch in evaluation_batches(config):
     images.append(batch["inputs"][batch["mask"]])
@@ -297,7 +305,7 @@ def test_pgd_is_the_stronger_attack_on_a_trained_network():
   state = mapped.init(jax.random.key(0))
   for k in range(80):
     batch = mapped.place([batch_of(config, k)])
-    state, _ = mapped.train(state, batch, jax.random.key(1))
+    state, _ = train_one(config, mapped, state, batch)
   batch = next(evaluation_batches(config))
   sums = mapped.evaluate(state, mapped.place_one(batch))
   means = own.means(jax.device_get(sums))
@@ -332,7 +340,7 @@ def test_separate_passes_equal_split_ones(penalty):
     mapped = parallel.create("pmap", make_steps(config))
     state = mapped.init(jax.random.key(0))
     batch = mapped.place([batch_of(config)])
-    state, metrics = mapped.train(state, batch, jax.random.key(1))
+    state, metrics = train_one(config, mapped, state, batch)
     states.append((state.params, state.batch_stats, metrics))
   assert_close(*states, rtol=1e-3, atol=1e-4)
 
@@ -342,9 +350,9 @@ def test_erm_is_the_plain_loss():
   own = make_steps(config)
   state = own.init(jax.random.key(0))
   batch = batch_of(config)
-  run = jax.vmap(own.train, (None, 0, None), axis_name=steps.AXIS)
+  run = jax.vmap(own.train, (None, 0, None, None), axis_name=steps.AXIS)
   stacked = jax.tree.map(lambda x: jnp.asarray(x)[None], batch)
-  new, metrics = run(state, stacked, jax.random.key(1))
+  new, metrics = run(state, stacked, jax.random.key(1), methods.values(config))
   mean, std = statistics(config)
   pixels = ((batch["inputs"] - mean) / std).astype(np.float32)
   logits, _ = jaxmix.models.create("resnet8", 10, width=4).apply(
