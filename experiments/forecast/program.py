@@ -14,8 +14,8 @@ import numpy as np
 
 from experiments import parallel, steps
 from experiments.forecast import hlo
-from experiments.inputs import imagenet
 from experiments.inputs.dataset import Dataset
+from experiments.inputs.tfrecords import imagenet
 
 # Image side (None: the config's), channels and classes.
 _DESCRIBED: dict[str, tuple[int | None, int, int]] = {

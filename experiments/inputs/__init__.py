@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 from ml_collections import ConfigDict
 
-from experiments.inputs import arrays
+from experiments.inputs import memory
 from experiments.inputs.dataset import Dataset
 
 
@@ -18,8 +18,8 @@ def create(config: ConfigDict) -> Dataset:
   where = dict(
     process_index=jax.process_index(), process_count=jax.process_count()
   )
-  if config.dataset in arrays.LOADERS:
-    return arrays.create(config, **where)
-  from experiments.inputs import imagenet  # TensorFlow, only where it is used
+  if config.dataset in memory.LOADERS:
+    return memory.create(config, **where)
+  from experiments.inputs.tfrecords import imagenet
 
   return imagenet.create(config, **where)

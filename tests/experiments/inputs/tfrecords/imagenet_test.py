@@ -8,7 +8,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from experiments.inputs import imagenet
+from experiments.inputs.tfrecords import imagenet
 
 NUM = 24
 
@@ -109,7 +109,7 @@ def test_what_does_not_divide_evenly_is_left_out(config):
 def test_processes_draw_different_crops(config, monkeypatch):
   # Give both processes the same records, in the same order.
   monkeypatch.setattr(
-    imagenet.records_lib, "share", lambda *args, **options: (0, 5)
+    imagenet.order_lib, "share", lambda *args, **options: (0, 5)
   )
   read_shuffled = imagenet.records_lib.read_shuffled
   monkeypatch.setattr(
@@ -324,7 +324,7 @@ def test_a_data_set_without_labels_is_an_error(config, tmp_path):
 
 def test_importing_the_module_does_not_import_tensorflow():
   code = (
-    "import sys; from experiments.inputs import dataset, imagenet, records;"
+    "import sys; from experiments.inputs.tfrecords import imagenet, store;"
     " assert 'tensorflow' not in sys.modules"
   )
   subprocess.run([sys.executable, "-c", code], check=True)

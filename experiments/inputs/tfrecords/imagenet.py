@@ -1,7 +1,7 @@
 """ImageNet, or any data set stored by tfds as it is: JPEGs in TFRecord files.
 
     import ml_collections
-    from experiments.inputs import imagenet
+    from experiments.inputs.tfrecords import imagenet
 
     config = ml_collections.ConfigDict(dict(
         seed=0, dataset="imagenet2012", data_dir="", batch_size=4096,
@@ -12,19 +12,16 @@ One process's records pass through, in this order: its share of the files; a
 shuffle of still compressed records; the position, which numbers them; a crop,
 flip and RandAugment whose randomness is a function of that position alone.
 
-`records` explains the shuffle, `crops` the crops.
+`order` explains the shuffle, `crops` the crops.
 """
-
-import difflib
-import os
-from typing import Any
 
 import ml_collections
 import numpy as np
 
 from experiments.inputs import dataset as dataset_lib
-from experiments.inputs import records as records_lib
-from experiments.inputs import skipping
+from experiments.inputs.tfrecords import order as order_lib
+from experiments.inputs.tfrecords import records as records_lib
+from experiments.inputs.tfrecords import skipping, store
 
 # Per channel, of ImageNet's training images in [0, 1]; the usual values.
 MEAN = (0.485, 0.456, 0.406)
@@ -117,13 +114,13 @@ def create(
       f" {config.shuffle_buffer}."
     )
 
-  builder = _open(
+  builder = store.open_builder(
     config.get("dataset", "imagenet2012"), config.get("data_dir", "")
   )
-  train_pieces = _split_pieces(
+  train_pieces = store.split_pieces(
     builder, "train_split", config.get("train_split", "train")
   )
-  eval_pieces = _split_pieces(
+  eval_pieces = store.split_pieces(
     builder, "eval_split", config.get("eval_split", "validation")
   )
   num_train = sum(piece.take for piece in train_pieces)
@@ -139,7 +136,7 @@ def create(
     raise ValueError(
       f'interpolation: expected "bicubic" or "bilinear", got {interpolation!r}.'
     )
-  parse = _parser(builder)
+  parse = store.parser(builder)
   num_classes = builder.info.features["label"].num_classes
   limit = config.get("max_unreadable_fraction", 1e-3)
   if not 0 <= limit <= 1:
@@ -147,11 +144,11 @@ def create(
       f"max_unreadable_fraction: expected a share in 0 .. 1, got {limit}."
     )
   # Imports TensorFlow, hence here and not at the top.
-  from experiments.inputs import crops
+  from experiments.inputs.tfrecords import crops
 
-  local_pieces = records_lib.slice_pieces(
+  local_pieces = order_lib.slice_pieces(
     train_pieces,
-    *records_lib.share(num_train, process_index, process_count, equal=True),
+    *order_lib.share(num_train, process_index, process_count, equal=True),
     longest=group_size,
   )
 
@@ -195,17 +192,17 @@ def create(
         *order, position, tolerant=tolerant
       ),
       example,
-      lambda position: records_lib.locate(*order, position),
+      lambda position: order_lib.locate(*order, position),
       position=start_step * batch_size,
       batch_size=batch_size,
     )
     return (skipping.fill(*found) for found in batches)
 
   def evaluate():
-    start, stop = records_lib.share(
+    start, stop = order_lib.share(
       num_eval, process_index, process_count, equal=False
     )
-    pieces = records_lib.slice_pieces(eval_pieces, start, stop, num_eval)
+    pieces = order_lib.slice_pieces(eval_pieces, start, stop, num_eval)
     # The process with most examples determines the number of batches of all.
     most = -(-num_eval // process_count)
     num_batches = -(-most // eval_batch_size)
@@ -217,13 +214,13 @@ def create(
       return {"image": image, "label": label}
 
     def read(position, tolerant):
-      rest = records_lib.slice_pieces(pieces, position, num_eval, num_eval)
+      rest = order_lib.slice_pieces(pieces, position, num_eval, num_eval)
       return records_lib.read(rest, tolerant=tolerant)
 
     batches = unbroken(
       read,
       example,
-      lambda position: records_lib.nth(pieces, position),
+      lambda position: order_lib.nth(pieces, position),
       position=0,
       batch_size=eval_batch_size,
     )
@@ -285,104 +282,3 @@ def _parse_randaugment(text: str) -> tuple[int, float] | None:
       f' 1 and magnitude in 0 .. 30, such as "2,15"; got {text!r}.'
     ) from None
   return layers, magnitude
-
-
-def _open(name: str, data_dir: str) -> Any:
-  """Returns a tfds builder made from the prepared files alone.
-
-  Files rather than registered code, so that a folder written by
-  `experiments.inputs.prepare`, or by any version of tfds, opens alike.
-  """
-  _, tfds = records_lib.import_tensorflow()
-  from tensorflow_datasets.core import read_only_builder
-
-  data_dir = os.path.expanduser(data_dir)
-  try:
-    builder = read_only_builder.builder_from_files(
-      name, data_dir=data_dir or None
-    )
-  except tfds.core.DatasetNotFoundError:
-    # No chained exception: tfds's message only repeats part of this one.
-    raise _not_prepared(name, data_dir, tfds) from None
-  if builder.info.file_format.value != "tfrecord":
-    raise ValueError(
-      f"dataset: {name!r} is stored as {builder.info.file_format.value}, but"
-      " only tfrecord files can be read; prepare it with"
-      " --file_format=tfrecord."
-    )
-  return builder
-
-
-def _not_prepared(name: str, data_dir: str, tfds) -> Exception:
-  base = name.split("/")[0].split(":")[0]
-  where = data_dir or os.environ.get(
-    "TFDS_DATA_DIR", os.path.expanduser("~/tensorflow_datasets")
-  )
-  flag = f"--data_dir={where}"
-  own_images = (
-    "For a folder of JPEGs of your own (or an ImageNet already unpacked):\n"
-    "  python -m experiments.inputs.prepare --folder=JPEGS"
-    f" --out={where} --name={base}"
-  )
-  if base == "imagenet2012":
-    manual = os.path.join(where, "downloads", "manual")
-    return FileNotFoundError(
-      f"dataset: no prepared {name!r} was found in {where} (data_dir). To"
-      " prepare it, once:\n"
-      "  1. Register at https://image-net.org/download-images and download\n"
-      "     ILSVRC2012_img_train.tar (138 GB) and ILSVRC2012_img_val.tar"
-      " (6 GB)\n"
-      f"  2. to {manual} (do not unpack them);\n"
-      "  3. run, with 300 GB free (hours):\n"
-      f"  tfds build imagenet2012 {flag} --manual_dir={manual}\n"
-      f"{own_images}"
-    )
-  registered = tfds.list_builders()
-  if base in registered:
-    return FileNotFoundError(
-      f"dataset: no prepared {name!r} was found in {where} (data_dir)."
-      f" To prepare it:\n  tfds build {name} {flag}\n{own_images}"
-    )
-  close = difflib.get_close_matches(base, registered)
-  hint = f" Did you mean {' or '.join(close)}?" if close else ""
-  return ValueError(
-    f"dataset: {name!r} is neither prepared in {where} (data_dir) nor a name"
-    f" that tfds knows.{hint}\n{own_images}"
-  )
-
-
-def _split_pieces(builder, key: str, split: str) -> list[records_lib.Piece]:
-  known = sorted(builder.info.splits)
-  try:
-    files = builder.info.splits[split].file_instructions
-  except (KeyError, ValueError) as error:
-    raise ValueError(
-      f"{key}: expected one of {known} or a slice of it, got {split!r}."
-    ) from error
-  if not files:
-    sizes = {name: builder.info.splits[name].num_examples for name in known}
-    raise ValueError(
-      f"{key}: {split!r} of {builder.info.full_name} has no examples; the"
-      f" splits' sizes are {sizes}."
-    )
-  return [records_lib.Piece(str(f.filename), f.skip, f.take) for f in files]
-
-
-def _parser(builder):
-  """Returns record -> (encoded image, label)."""
-  tf, tfds = records_lib.import_tensorflow()
-  features = builder.info.features
-  missing = [name for name in ("image", "label") if name not in features]
-  if missing:
-    raise ValueError(
-      f"dataset: {builder.info.full_name} has no feature {missing}; expected"
-      f' "image" and "label", got {sorted(features)}.'
-    )
-
-  def parse(record):
-    example = features.deserialize_example(
-      record, decoders={"image": tfds.decode.SkipDecoding()}
-    )
-    return example["image"], tf.cast(example["label"], tf.int32)
-
-  return parse

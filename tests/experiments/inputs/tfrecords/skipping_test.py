@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 import pytest
 
-from experiments.inputs import imagenet, skipping
+from experiments.inputs.tfrecords import imagenet, skipping
 
 NUM = 24
 

@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 import numpy as np
 import pytest
 
-from experiments.inputs import arrays
+from experiments.inputs import memory
 
 
 def config(**overrides):
@@ -21,19 +21,19 @@ def rows(batches, count):
 
 
 def test_digits_are_split_once_and_for_all():
-  data = arrays.load_digits(config())
+  data = memory.load_digits(config())
   assert data.train_images.shape == (600, 8, 8, 1)
   assert data.eval_images.shape == (1197, 8, 8, 1)
   assert data.train_images.dtype == np.uint8
   assert data.train_images.max() == 255
   counts = np.bincount(data.train_labels)
   assert counts.min() >= 57 and counts.max() <= 62
-  again = arrays.load_digits(config(seed=99))
+  again = memory.load_digits(config(seed=99))
   np.testing.assert_array_equal(data.train_labels, again.train_labels)
 
 
 def test_every_epoch_is_a_permutation_and_batches_span_epochs():
-  dataset = arrays.create(config(batch_size=64))
+  dataset = memory.create(config(batch_size=64))
   labels = np.concatenate([b["label"] for b in rows(dataset.train(), 19)])
   images = np.concatenate([b["image"] for b in rows(dataset.train(), 19)])
   first, second = images[:600], images[600:1200]
@@ -42,7 +42,7 @@ def test_every_epoch_is_a_permutation_and_batches_span_epochs():
     x = x.reshape(len(x), -1)
     return x[np.lexsort(x.T)]
 
-  data = arrays.load_digits(config())
+  data = memory.load_digits(config())
   np.testing.assert_array_equal(sort(first), sort(data.train_images))
   np.testing.assert_array_equal(sort(second), sort(data.train_images))
   assert not np.array_equal(first, second)
@@ -53,7 +53,7 @@ def test_every_epoch_is_a_permutation_and_batches_span_epochs():
 
 @pytest.mark.parametrize("start", [1, 9, 10, 37])
 def test_batch_k_does_not_depend_on_where_iteration_began(start):
-  dataset = arrays.create(config())
+  dataset = memory.create(config())
   whole = rows(dataset.train(), start + 3)
   late = rows(dataset.train(start_step=start), 3)
   for a, b in zip(whole[start:], late, strict=True):
@@ -62,19 +62,19 @@ def test_batch_k_does_not_depend_on_where_iteration_began(start):
 
 
 def test_seeds_and_streams_differ():
-  first = next(arrays.create(config()).train())["image"]
-  other_seed = next(arrays.create(config(seed=4)).train())["image"]
-  other_stream = next(arrays.create(config()).train(stream=1))["image"]
+  first = next(memory.create(config()).train())["image"]
+  other_seed = next(memory.create(config(seed=4)).train())["image"]
+  other_stream = next(memory.create(config()).train(stream=1))["image"]
   assert not np.array_equal(first, other_seed)
   assert not np.array_equal(first, other_stream)
   assert not np.array_equal(other_seed, other_stream)
 
 
 def test_processes_share_out_each_batch():
-  whole = rows(arrays.create(config()).train(start_step=8), 3)
+  whole = rows(memory.create(config()).train(start_step=8), 3)
   parts = [
     rows(
-      arrays.create(config(), process_index=p, process_count=4).train(
+      memory.create(config(), process_index=p, process_count=4).train(
         start_step=8
       ),
       3,
@@ -88,10 +88,10 @@ def test_processes_share_out_each_batch():
 
 @pytest.mark.parametrize("processes", [1, 4])
 def test_evaluation_counts_every_example_once(processes):
-  data = arrays.load_digits(config())
+  data = memory.load_digits(config())
   seen, lengths = [], set()
   for p in range(processes):
-    dataset = arrays.create(config(), process_index=p, process_count=processes)
+    dataset = memory.create(config(), process_index=p, process_count=processes)
     batches = list(dataset.evaluate())
     lengths.add(len(batches))
     for batch in batches:
@@ -107,17 +107,17 @@ def test_evaluation_counts_every_example_once(processes):
 
 
 def test_mean_and_std_are_the_training_pixels():
-  dataset = arrays.create(config())
-  pixels = arrays.load_digits(config()).train_images.astype(np.float64)
+  dataset = memory.create(config())
+  pixels = memory.load_digits(config()).train_images.astype(np.float64)
   np.testing.assert_allclose(dataset.mean, [pixels.mean()])
   np.testing.assert_allclose(dataset.std, [pixels.std()])
 
 
 def test_a_batch_larger_than_the_data_set_runs_through_several_epochs():
-  dataset = arrays.create(config(batch_size=1500))
+  dataset = memory.create(config(batch_size=1500))
   batch = next(dataset.train())
   counts = np.bincount(batch["label"][:1200])
-  data = arrays.load_digits(config())
+  data = memory.load_digits(config())
   np.testing.assert_array_equal(counts, 2 * np.bincount(data.train_labels))
 
 
@@ -133,7 +133,7 @@ def test_fashion_mnist_reads_idx_files(tmp_path):
   write("train-labels-idx1-ubyte.gz", np.array([5, 0, 9], np.uint8))
   write("t10k-images-idx3-ubyte.gz", (images[:2] % 7).astype(np.uint8))
   write("t10k-labels-idx1-ubyte.gz", np.array([1, 2], np.uint8))
-  data = arrays.load_fashion_mnist(config(data_dir=str(tmp_path)))
+  data = memory.load_fashion_mnist(config(data_dir=str(tmp_path)))
   np.testing.assert_array_equal(data.train_images[..., 0], images % 251)
   np.testing.assert_array_equal(data.eval_images[..., 0], images[:2] % 7)
   np.testing.assert_array_equal(data.train_labels, [5, 0, 9])
@@ -143,7 +143,7 @@ def test_fashion_mnist_reads_idx_files(tmp_path):
 def test_missing_files_say_what_to_download(tmp_path):
   wrong = config(dataset="fashion_mnist", data_dir=str(tmp_path))
   with pytest.raises(FileNotFoundError, match="train-images-idx3-ubyte.gz"):
-    arrays.create(wrong)
+    memory.create(wrong)
 
 
 def test_a_file_that_is_not_idx_is_named(tmp_path):
@@ -156,9 +156,9 @@ def test_a_file_that_is_not_idx_is_named(tmp_path):
     with gzip.open(tmp_path / name, "wb") as file:
       file.write(b"plain text")
   with pytest.raises(ValueError, match="not an idx file"):
-    arrays.load_fashion_mnist(config(data_dir=str(tmp_path)))
+    memory.load_fashion_mnist(config(data_dir=str(tmp_path)))
 
 
 def test_processes_must_divide_the_batch():
   with pytest.raises(ValueError, match="batch_size=64.*3 processes"):
-    arrays.create(config(), process_count=3)
+    memory.create(config(), process_count=3)

@@ -1,0 +1,138 @@
+"""Which images there are, what their labels are, and which are held out."""
+
+from __future__ import annotations
+
+import collections
+import hashlib
+import os
+import re
+
+_EXTENSIONS = (".jpg", ".jpeg")
+
+
+def find_images(folder: str) -> dict[str, str]:
+  """Returns {path below `folder`, with forward slashes: path}, sorted.
+
+  Images are the files named *.jpg or *.jpeg, in any case, at any depth.
+
+  Raises:
+    FileNotFoundError: if `folder` is not a folder or holds no image.
+  """
+  if not os.path.isdir(folder):
+    raise FileNotFoundError(f"folder: {folder!r} is not a folder.")
+  images = {}
+  others = 0
+  for parent, _, names in os.walk(folder, followlinks=True):
+    for name in names:
+      if name.lower().endswith(_EXTENSIONS):
+        path = os.path.join(parent, name)
+        images[os.path.relpath(path, folder).replace(os.sep, "/")] = path
+      else:
+        others += 1
+  if not images:
+    raise FileNotFoundError(
+      f"folder: no *.jpg or *.jpeg file in {folder!r} or below it ({others}"
+      " files with other names). Other formats must be converted first."
+    )
+  return dict(sorted(images.items()))
+
+
+def label_of(name: str, pattern: str) -> str:
+  """Returns the label of the image `name` (its path below the folder).
+
+  Args:
+    name: path below the folder, with forward slashes.
+    pattern: regular expression for the whole file name, with a group `label`;
+      "" takes the topmost folder's name.
+
+  Raises:
+    ValueError: if the name has no label; the message names it.
+  """
+  if not pattern:
+    folder, slash, _ = name.partition("/")
+    if not slash:
+      raise ValueError(
+        f"folder: {name!r} lies in no class folder. Put every image in a"
+        " folder named after its class, or give --pattern to read labels from"
+        " file names."
+      )
+    return folder
+  file_name = name.rpartition("/")[2]
+  match = re.fullmatch(pattern, file_name)
+  if not match or not match["label"]:
+    raise ValueError(
+      f"pattern: {pattern!r} does not match the whole of {name!r}. Correct"
+      " the pattern, or move the file out of the folder."
+    )
+  return match["label"]
+
+
+def read_classes(path: str) -> list[str]:
+  """Returns the class names in order of their indices.
+
+  Each line is "name ..." or, on all lines, "index name ..."; words after the
+  name are ignored, and so are empty lines.
+
+  Raises:
+    ValueError: if indices are not 0, 1, 2, ... in some order, or a name comes
+      twice.
+  """
+  with open(path, encoding="utf-8") as lines:
+    rows = [line.split() for line in lines if line.strip()]
+  if not rows:
+    raise ValueError(f"classes: {path!r} is empty.")
+  if all(len(row) > 1 and row[0].isdecimal() for row in rows):
+    rows.sort(key=lambda row: int(row[0]))
+    for i, row in enumerate(rows):
+      if int(row[0]) != i:
+        raise ValueError(
+          f"classes: {path!r} should number its {len(rows)} classes from 0"
+          f" to {len(rows) - 1}, each once; index {i} is missing."
+        )
+    names = [row[1] for row in rows]
+  else:
+    names = [row[0] for row in rows]
+  for name, count in collections.Counter(names).items():
+    if count > 1:
+      raise ValueError(f"classes: {path!r} lists {name!r} more than once.")
+  return names
+
+
+def index_labels(images, pattern, classes, source):
+  """Returns {name: class index}; unknown labels are errors."""
+  index = {label: i for i, label in enumerate(classes)}
+  labels = {}
+  for name in images:
+    label = label_of(name, pattern)
+    if label not in index:
+      raise ValueError(
+        f"classes: the label {label!r} of {name!r} is not in {source}, which"
+        f" has {len(classes)} classes such as {classes[0]!r}."
+      )
+    labels[name] = index[label]
+  return labels
+
+
+def split_by_hash(names, fraction: float) -> tuple[list[str], list[str]]:
+  """Splits names into (train, validation), deterministically.
+
+  Validation is the round(fraction * len(names)) names with the smallest
+  SHA-256, but at least one; the classes are not balanced.
+
+  Raises:
+    ValueError: if either part would be empty.
+  """
+  names = sorted(names)
+  count = max(1, round(fraction * len(names)))
+  if not 0 < fraction < 1 or count == len(names):
+    raise ValueError(
+      "eval_fraction: expected a number in (0, 1) that leaves at least one of"
+      f" the {len(names)} images for training, got {fraction}. To validate on"
+      " the training images, use --eval_split=same."
+    )
+
+  def digest(name):
+    return hashlib.sha256(name.encode()).digest()
+
+  chosen = set(sorted(names, key=digest)[:count])
+  return [name for name in names if name not in chosen], sorted(chosen)

@@ -1,0 +1,78 @@
+"""Which images there are, what their labels are, and which are held out."""
+
+import hashlib
+
+import pytest
+
+from experiments.inputs.prepare import labels
+
+
+def test_images_are_found_at_any_depth_in_order(tmp_path, save_jpeg):
+  for name in ("b/2.JPG", "a/deep/1.jpeg", "a/0.jpg"):
+    save_jpeg(tmp_path / name)
+  (tmp_path / "a" / "notes.txt").write_text("not an image")
+  found = labels.find_images(str(tmp_path))
+  assert list(found) == ["a/0.jpg", "a/deep/1.jpeg", "b/2.JPG"]
+  assert found["a/deep/1.jpeg"] == str(tmp_path / "a" / "deep" / "1.jpeg")
+
+
+def test_no_images_is_an_error(tmp_path):
+  with pytest.raises(FileNotFoundError, match="is not a folder"):
+    labels.find_images(str(tmp_path / "nowhere"))
+  (tmp_path / "a.txt").write_text("")
+  with pytest.raises(FileNotFoundError, match=r"no \*\.jpg .*\(1 files with"):
+    labels.find_images(str(tmp_path))
+
+
+def test_a_label_is_the_topmost_folder_or_what_the_pattern_says():
+  assert labels.label_of("fox/deep/1.jpg", "") == "fox"
+  assert labels.label_of("fox/n1_2.jpg", r"(?P<label>n\d)_.*") == "n1"
+  with pytest.raises(ValueError, match="'stray.jpg' lies in no class folder"):
+    labels.label_of("stray.jpg", "")
+  with pytest.raises(ValueError, match=r"does not match .*'cat/0.JPEG'"):
+    labels.label_of("cat/0.JPEG", "(?P<label>x).*")
+
+
+def test_labels_are_numbered_as_the_classes_are():
+  images = ["cat/0.jpg", "dog/1.jpg"]
+  numbers = labels.index_labels(images, "", ["dog", "eel", "cat"], "--classes")
+  assert numbers == {"cat/0.jpg": 2, "dog/1.jpg": 0}
+  with pytest.raises(ValueError, match="label 'dog' of 'dog/1.jpg' is not in"):
+    labels.index_labels(images, "", ["cat"], "--classes")
+
+
+def test_classes_may_be_plain_names(tmp_path):
+  path = tmp_path / "classes.txt"
+  path.write_text("tench Tinca tinca\ngoldfish\n")
+  assert labels.read_classes(str(path)) == ["tench", "goldfish"]
+
+
+@pytest.mark.parametrize(
+  ("text", "message"),
+  [
+    ("", "is empty"),
+    ("0 a\n2 b\n", "index 1 is missing"),
+    ("0 a\n0 b\n", "index 1 is missing"),
+    ("a\nb\na\n", "lists 'a' more than once"),
+  ],
+)
+def test_bad_classes_files_are_errors(tmp_path, text, message):
+  path = tmp_path / "classes.txt"
+  path.write_text(text)
+  with pytest.raises(ValueError, match=message):
+    labels.read_classes(str(path))
+
+
+def test_validation_is_the_smallest_hashes():
+  names = [f"{i}.jpg" for i in range(10)]
+  train, validation = labels.split_by_hash(names, 0.3)
+  names.sort(key=lambda name: hashlib.sha256(name.encode()).hexdigest())
+  assert validation == sorted(names[:3])
+  assert train == sorted(names[3:])
+
+
+@pytest.mark.parametrize("fraction", [0.0, 1.0, 0.97])
+def test_a_split_leaves_something_to_both(fraction):
+  message = f"eval_fraction: .*of the 10 images.*got {fraction}.*=same"
+  with pytest.raises(ValueError, match=message):
+    labels.split_by_hash([f"{i}.jpg" for i in range(10)], fraction)
