@@ -6,7 +6,6 @@ from collections.abc import Iterator
 import pathlib
 from typing import Any
 
-import ml_collections
 import numpy as np
 
 from benchmarks import timing
@@ -28,18 +27,20 @@ def batches(
 
 
 def _jaxmix(data, batch, size, interpolation):
+  from experiments.inputs import keys
   from experiments.inputs.tfrecords import imagenet
 
-  config = ml_collections.ConfigDict(
-    dict(
-      seed=0,
-      data_dir=str(data),
-      batch_size=batch,
-      image_size=size,
-      resize_size=size,
-      shuffle_buffer=SHUFFLE_BUFFER,
-      interpolation=interpolation,
-    )
+  config = keys.defaults()
+  config.seed = 0
+  config.update(
+    dataset="imagenet2012",
+    data_dir=str(data),
+    batch_size=batch,
+    eval_batch_size=batch,
+    image_size=size,
+    resize_size=size,
+    shuffle_buffer=SHUFFLE_BUFFER,
+    interpolation=interpolation,
   )
   return imagenet.create(config).train()
 

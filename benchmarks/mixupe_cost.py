@@ -31,6 +31,8 @@ import numpy as np
 from benchmarks import timing
 from experiments import steps
 from experiments.configs import common
+from experiments.inputs import scale
+from experiments.inputs.dataset import Spec
 
 _MIXUPE = {"method": "mixupe"}
 # Row: (what the config says, predicted ratio to Mixup).
@@ -111,13 +113,14 @@ def _compile(overrides, model, batch, size):
   config.batch_size = batch
   config.update(overrides)
   config = common.resolve(config)
-  dataset = SimpleNamespace(
-    image_shape=(size, size, 3),
+  spec = Spec(
+    inputs=jax.ShapeDtypeStruct((size, size, 3), np.uint8),
     num_classes=_NUM_CLASSES,
+    num_train=batch,
     num_eval=batch,
-    mean=np.full(3, 127.5, np.float32),
-    std=np.full(3, 64.0, np.float32),
+    scale=scale.pixels(mean=[127.5] * 3, std=[64.0] * 3),
   )
+  dataset = SimpleNamespace(spec=spec)
   functions = steps.create(config, dataset)
   # One replica whatever the device count: a time per chip.
   mesh = jax.make_mesh(
@@ -135,10 +138,10 @@ def _compile(overrides, model, batch, size):
     return jax.jit(mapped, donate_argnums=donated).lower(*args).compile()
 
   generator = np.random.default_rng(0)
-  shape = (batch, *dataset.image_shape)
+  shape = (batch, *spec.inputs.shape)
   data = jax.device_put(
     {
-      "image": generator.integers(0, 256, shape, np.uint8),
+      "inputs": generator.integers(0, 256, shape, np.uint8),
       "label": generator.integers(0, _NUM_CLASSES, batch, np.int32),
     },
     jax.sharding.NamedSharding(mesh, P(steps.AXIS)),

@@ -100,12 +100,12 @@ def _batches(config, dataset, devices):
   divided = NamedSharding(mesh, P(steps.AXIS))
   generator = np.random.default_rng(0)
   shape = (len(devices), 1, config.batch_size // len(devices))
-  images = (*shape, *dataset.image_shape)
-  classes = dataset.num_classes
+  images = (*shape, *dataset.spec.inputs.shape)
+  classes = dataset.spec.num_classes
   return [
     jax.device_put(
       {
-        "image": generator.integers(0, 256, images, np.uint8),
+        "inputs": generator.integers(0, 256, images, np.uint8),
         "label": generator.integers(0, classes, shape, np.int32),
       },
       divided,

@@ -54,18 +54,21 @@ def create(
   """
   # Second derivatives are worth nothing in bfloat16.
   model = models.create(
-    config.model, dataset.num_classes, axis_name=None, **config.model_options
+    config.model,
+    dataset.spec.num_classes,
+    axis_name=None,
+    **config.model_options,
   )
-  size = min(config.monitor_examples, dataset.num_eval)
+  size = min(config.monitor_examples, dataset.spec.num_eval)
 
   def monitor(state, batch):
     batch = {
       name: jax.lax.all_gather(batch[name], axis_name, tiled=True)
-      for name in ("image", "label", "mask")
+      for name in ("inputs", "label", "mask")
     }
     # Padding is at the end of each process's share.
     first = jnp.argsort(~batch["mask"], stable=True)[:size]
-    images = normalize(batch["image"][first], jnp.float32)
+    images = normalize(batch["inputs"][first], jnp.float32)
     labels = batch["label"][first]
     centre = jnp.mean(images, axis=0, keepdims=True)
     variables = {"params": state.params, "batch_stats": state.batch_stats}
@@ -83,7 +86,7 @@ def create(
       "theory_radius": radius.uniform,
       "theory_mean_radius": jnp.mean(radius.per_example),
     }
-    if dataset.num_classes <= _MAX_CLASSES:
+    if dataset.spec.num_classes <= _MAX_CLASSES:
       alpha = theory.direction_coefficients(*data, block_size=_BLOCK)
       values["theory_min_coefficient"] = jnp.min(alpha)
       values["theory_negative_coefficients"] = jnp.mean(

@@ -50,24 +50,23 @@ class Steps(NamedTuple):
 def create(config: ConfigDict, dataset: Dataset) -> Steps:
   """Builds the steps of a resolved config for a dataset's shapes and scale."""
   dtype = jnp.dtype(config.dtype)
+  spec = dataset.spec
   model = models.create(
     config.model,
-    dataset.num_classes,
+    spec.num_classes,
     dtype=dtype,
     axis_name=AXIS,
     **config.model_options,
   )
   optimizer = optimizers.create(config)
   rate = optimizers.schedule(config)
-  mean = jnp.asarray(dataset.mean, jnp.float32).reshape(1, 1, 1, -1)
-  std = jnp.asarray(dataset.std, jnp.float32).reshape(1, 1, 1, -1)
 
   def normalize(pixels, dtype=dtype):
     """uint8 pixels to the model's input; fused with mixing by XLA."""
-    return ((pixels.astype(jnp.float32) - mean) / std).astype(dtype)
+    return spec.scale.to_float(pixels, dtype)
 
   def init(key):
-    shape = (1, *dataset.image_shape)
+    shape = (1, *spec.inputs.shape)
     variables = model.init(key, jnp.zeros(shape, dtype), train=False)
     return TrainState.create(
       params=variables["params"],
@@ -83,7 +82,7 @@ def create(config: ConfigDict, dataset: Dataset) -> Steps:
       key_dropout = jax.random.wrap_key_data(
         jax.random.bits(key_dropout, (4,), jnp.uint32), impl=config.dropout_prng
       )
-    images, labels = normalize(batch["image"]), batch["label"]
+    images, labels = normalize(batch["inputs"]), batch["label"]
     plan = draw_plan(config, key_plan, images, batch, normalize)
 
     def apply_fn(params, inputs, state=state.batch_stats, parts=None):
@@ -127,7 +126,7 @@ def create(config: ConfigDict, dataset: Dataset) -> Steps:
     return new_state, metrics
 
   def evaluate(state, batch):
-    images = batch["image"].astype(jnp.float32) / 255.0
+    images = batch["inputs"].astype(jnp.float32) / 255.0
     labels, mask = batch["label"], batch["mask"]
     sums = {"count": jnp.sum(mask, dtype=jnp.float32)}
     averages = {
@@ -202,7 +201,7 @@ def draw_plan(
   if config.pairing == "ring":
     pairing = jaxmix.pairing.ring(AXIS)
   elif config.pairing == "between":
-    second = normalize(batch["partner_image"]), batch["partner_label"]
+    second = normalize(batch["partner_inputs"]), batch["partner_label"]
     pairing = jaxmix.pairing.between(second)
   else:
     pairing = getattr(jaxmix.pairing, config.pairing)

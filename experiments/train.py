@@ -224,12 +224,7 @@ def evaluate(
 def _programs(config: ConfigDict, dataset: Dataset) -> parallel.Mapped:
   """The compiled steps, shared by runs that differ in nothing compiled."""
   described = json.loads(config.to_json_best_effort())
-  data = [
-    dataset.image_shape,
-    dataset.num_classes,
-    np.asarray(dataset.mean).tolist(),
-    np.asarray(dataset.std).tolist(),
-  ]
+  data = repr(dataset.spec)
   free = {"seed", "dataset", *(common.FREE_KEYS - {"parallel"})}
   trained = {k: v for k, v in described.items() if k not in free}
   evaluated = {k: described[k] for k in _EVALUATED}

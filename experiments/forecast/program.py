@@ -12,17 +12,10 @@ from jax.sharding import PartitionSpec as P
 from ml_collections import ConfigDict
 import numpy as np
 
-from experiments import parallel, steps
+from experiments import inputs, parallel, steps
 from experiments.forecast import hlo
 from experiments.inputs.dataset import Dataset
-from experiments.inputs.tfrecords import imagenet
 
-# Image side (None: the config's), channels and classes.
-_DESCRIBED: dict[str, tuple[int | None, int, int]] = {
-  "imagenet2012": (None, 3, 1000),
-  "digits": (8, 1, 10),
-  "fashion_mnist": (28, 1, 10),
-}
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
 
 
@@ -58,38 +51,12 @@ class Compiled(NamedTuple):
 
 
 def describe(config: ConfigDict, num_classes: int | None = None) -> Dataset:
-  """Returns what the step needs to know of a data set, without its data.
-
-  Args:
-    config: reads dataset and image_size.
-    num_classes: of a data set that is not one of the known.
-
-  Raises:
-    ValueError: if neither knows the number of classes.
-  """
-  if config.dataset not in _DESCRIBED and num_classes is None:
-    raise ValueError(
-      f"The shapes of dataset={config.dataset!r} are not known without its "
-      f"files (known: {', '.join(_DESCRIBED)}); for a folder of images give "
-      "--num_classes."
-    )
-  side, channels, classes = _DESCRIBED.get(config.dataset, (None, 3, 0))
-  side = side or config.image_size
-  rgb = channels == 3
+  """Returns `inputs.describe`'s spec as a data set without batches."""
 
   def nothing(*args, **kwargs):
     raise RuntimeError("A described data set has no batches.")
 
-  return Dataset(
-    image_shape=(side, side, channels),
-    num_classes=num_classes or classes,
-    num_train=0,
-    num_eval=0,
-    mean=255 * np.array(imagenet.MEAN if rgb else (0.5,), np.float32),
-    std=255 * np.array(imagenet.STD if rgb else (0.5,), np.float32),
-    train=nothing,
-    evaluate=nothing,
-  )
+  return Dataset(inputs.describe(config, num_classes), nothing, nothing)
 
 
 def compile_step(
@@ -169,8 +136,9 @@ def _arguments(config, dataset, functions, devices):
   key = jax.eval_shape(jax.random.key, 0)
   state = jax.eval_shape(functions.init, key)
   size = config.batch_size // len(devices)
+  spec = dataset.spec
   batch = {
-    "image": ((size, *dataset.image_shape), np.uint8),
+    "inputs": ((size, *spec.inputs.shape), spec.inputs.dtype),
     "label": ((size,), np.int32),
   }
   if config.pairing == "between":

@@ -1,31 +1,51 @@
-"""What an input pipeline owes the training loop: the `Dataset` contract.
+"""What an input pipeline owes the training loop: `Spec` and `Dataset`.
 
 Nothing here imports TensorFlow, so that in-memory data sets train where it is
 not installed.
 """
 
-import collections.abc
-import dataclasses
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 
-# "image" [b, H, W, C] uint8 and "label" [b] int32; in evaluation also "mask"
-# [b] bool, False where a row only pads the last batch.
-Batch = dict[str, np.ndarray]
+from experiments.inputs.scale import Scale
+
+# "inputs", a tree of [b, ...], and "label", for classes [b] int32; in
+# evaluation also "mask" [b] bool, False where a row only pads the last batch.
+Batch = dict[str, Any]
 
 
-@dataclasses.dataclass(frozen=True)
-class Dataset:
+class Spec(NamedTuple):
+  """What steps are compiled from; compares by value.
+
+  Attributes:
+    inputs: tree of `jax.ShapeDtypeStruct`, of one example as it leaves the
+      host: ShapeDtypeStruct((8, 8, 1), uint8).
+    num_classes: number of classes; labels are 0 .. num_classes - 1.
+    num_train: training examples, over all processes; 0 where only the data
+      would tell.
+    num_eval: evaluation examples, as `num_train`.
+    scale: from the host's inputs to the model's.
+    augment: (key, tree of batches) -> the same, on the device, in training
+      only; None: nothing.
+  """
+
+  inputs: Any
+  num_classes: int
+  num_train: int
+  num_eval: int
+  scale: Scale
+  augment: Callable[..., Any] | None = None
+
+
+class Dataset(NamedTuple):
   """A data set ready to train on, seen from one of `process_count` processes.
 
   Attributes:
-    image_shape: (H, W, C) of one image.
-    num_classes: number of classes; labels are 0 .. num_classes - 1.
-    num_train: training examples, over all processes.
-    num_eval: evaluation examples, over all processes.
-    mean: [C], per channel, on the uint8 scale (0 .. 255). Images leave here as
-      uint8; the step computes (x - mean) / std on the device.
-    std: [C], as `mean`.
+    spec: its shapes and scale.
     train: `train(start_step=0, stream=0)` iterates for ever over this process's
       batches, each of batch_size // process_count examples. Batch k is a pure
       function of (seed, stream, k): an iterator started at k continues exactly
@@ -37,11 +57,48 @@ class Dataset:
       with mask False.
   """
 
-  image_shape: tuple[int, int, int]
+  spec: Spec
+  train: Callable[..., Iterator[Batch]]
+  evaluate: Callable[[], Iterator[Batch]]
+
+
+class Arrays(NamedTuple):
+  """A data set in memory, as a loader of `memory.LOADERS` returns it.
+
+  Attributes:
+    train_inputs: tree of arrays [N, ...], any dtype.
+    train_labels: [N], for classes int32 in 0 .. num_classes - 1.
+    eval_inputs: as `train_inputs`.
+    eval_labels: as `train_labels`.
+    num_classes: see `Spec`.
+    scale: see `Spec`; None: uint8 of one leaf, standardised by the training
+      set's mean and standard deviation for each index of the last axis.
+    augment: see `Spec`.
+  """
+
+  train_inputs: Any
+  train_labels: np.ndarray
+  eval_inputs: Any
+  eval_labels: np.ndarray
   num_classes: int
-  num_train: int
-  num_eval: int
-  mean: np.ndarray
-  std: np.ndarray
-  train: collections.abc.Callable[..., collections.abc.Iterator[Batch]]
-  evaluate: collections.abc.Callable[[], collections.abc.Iterator[Batch]]
+  scale: Scale | None = None
+  augment: Callable[..., Any] | None = None
+
+
+def local_size(name: str, size: int, process_count: int) -> int:
+  """Returns one process's share of a global batch size.
+
+  Args:
+    name: the config's key, for the error.
+    size: over all processes.
+    process_count: how many share it.
+
+  Raises:
+    ValueError: if the share is no positive integer.
+  """
+  if size <= 0 or size % process_count:
+    raise ValueError(
+      f"{name}: expected a positive multiple of the number of processes,"
+      f" {process_count}, got {size}."
+    )
+  return size // process_count

@@ -1,88 +1,40 @@
-"""In-memory data sets: order is a pure function of the step; no TensorFlow."""
+"""Data sets in memory: order is a pure function of the step; no TensorFlow."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-import gzip
 import math
-import pathlib
-from typing import NamedTuple
+from typing import Any
 
+import jax
 from ml_collections import ConfigDict
 import numpy as np
 
-from experiments.inputs.dataset import Batch, Dataset
+from experiments.inputs import images, scale
+from experiments.inputs.dataset import (
+  Arrays,
+  Batch,
+  Dataset,
+  Spec,
+  local_size,
+)
 
-DIGITS_TRAIN = 600
-
-
-class Arrays(NamedTuple):
-  """A data set in memory: uint8 images [N, H, W, C] and int32 labels [N]."""
-
-  train_images: np.ndarray
-  train_labels: np.ndarray
-  eval_images: np.ndarray
-  eval_labels: np.ndarray
-  num_classes: int
-
-
-def load_digits(config: ConfigDict) -> Arrays:
-  """scikit-learn's digits: 600 to train on, 1,197 to test, 8 x 8 x 1.
-
-  The split is fixed, stratified and the same for every seed. Pixels go from
-  0..16 to 0..255.
-  """
-  del config
-  from sklearn.datasets import load_digits as load
-  from sklearn.model_selection import train_test_split
-
-  digits = load()
-  images = np.round(digits.images * (255.0 / 16.0)).astype(np.uint8)[..., None]
-  labels = digits.target.astype(np.int32)
-  train_x, eval_x, train_y, eval_y = train_test_split(
-    images, labels, train_size=DIGITS_TRAIN, random_state=0, stratify=labels
-  )
-  return Arrays(train_x, train_y, eval_x, eval_y, 10)
-
-
-def load_fashion_mnist(config: ConfigDict) -> Arrays:
-  """Fashion-MNIST from the four idx.gz files in config.data_dir, 28x28x1."""
-  folder = pathlib.Path(config.data_dir)
-  arrays = []
-  for split in ("train", "t10k"):
-    for kind in ("images-idx3", "labels-idx1"):
-      path = folder / f"{split}-{kind}-ubyte.gz"
-      if not path.exists():
-        raise FileNotFoundError(
-          f"{path} is missing. Download the four files of Fashion-MNIST "
-          "(github.com/zalandoresearch/fashion-mnist: "
-          "train-images-idx3-ubyte.gz, "
-          "train-labels-idx1-ubyte.gz, t10k-images-idx3-ubyte.gz, "
-          "t10k-labels-idx1-ubyte.gz) into one folder and pass it as "
-          "--config.data_dir."
-        )
-      arrays.append(_read_idx(path))
-  train_x, train_y, eval_x, eval_y = arrays
-  return Arrays(
-    train_x[..., None],
-    train_y.astype(np.int32),
-    eval_x[..., None],
-    eval_y.astype(np.int32),
-    10,
-  )
-
-
+# Open: whoever adds a name here, even from a test, has a data set of that name.
 LOADERS: dict[str, Callable[[ConfigDict], Arrays]] = {
-  "digits": load_digits,
-  "fashion_mnist": load_fashion_mnist,
+  "digits": images.load_digits,
+  "fashion_mnist": images.load_fashion_mnist,
 }
-_CACHE: dict[tuple[str, str], Arrays] = {}
+# What is known of them without their data; a name may be missing here.
+SPECS: dict[str, Spec] = {
+  "digits": images.DIGITS,
+  "fashion_mnist": images.FASHION_MNIST,
+}
 
 
 def create(
   config: ConfigDict, *, process_index: int = 0, process_count: int = 1
 ) -> Dataset:
-  """Returns a `Dataset` of one of `LOADERS`, normalised by its training pixels.
+  """Returns a `Dataset` of one of `LOADERS`.
 
   Batches run through one endless sequence of epochs, each a permutation that
   (seed, stream, epoch) decide, so that batch k is a pure function of k and no
@@ -96,60 +48,132 @@ def create(
 
   Raises:
     FileNotFoundError: if the files are missing, saying which and where from.
-    ValueError: if processes do not divide a batch size.
+    ValueError: if processes do not divide a batch size, or the arrays are not
+      what is known of them.
   """
-  for name in ("batch_size", "eval_batch_size"):
-    if config[name] % process_count:
-      raise ValueError(
-        f"{name}={config[name]} cannot be divided among {process_count} "
-        "processes."
-      )
-  cached = (config.dataset, config.data_dir)
-  if cached not in _CACHE:
-    _CACHE[cached] = LOADERS[config.dataset](config)
-  data = _CACHE[cached]
-  scale = data.train_images.astype(np.float64)
-  axes = (0, 1, 2)
-  size = config.batch_size // process_count
-  eval_size = config.eval_batch_size // process_count
-  num_train = len(data.train_labels)
+  size = local_size("batch_size", config.batch_size, process_count)
+  eval_size = local_size(
+    "eval_batch_size", config.eval_batch_size, process_count
+  )
+  data = LOADERS[config.dataset](config)
+  spec = SPECS.get(config.dataset) or measure(data)
+  _check_arrays(config.dataset, data, spec)
 
   def train(start_step: int = 0, stream: int = 0) -> Iterator[Batch]:
-    order = _Order(config.seed, stream, num_train)
+    order = _Order(config.seed, stream, spec.num_train)
     position = start_step * config.batch_size + process_index * size
     while True:
       rows = order.take(position, size)
       yield {
-        "image": data.train_images[rows],
+        "inputs": jax.tree.map(lambda x, at=rows: x[at], data.train_inputs),
         "label": data.train_labels[rows],
       }
       position += config.batch_size
 
   def evaluate() -> Iterator[Batch]:
-    total = len(data.eval_labels)
-    for k in range(math.ceil(total / config.eval_batch_size)):
+    for k in range(math.ceil(spec.num_eval / config.eval_batch_size)):
       start = k * config.eval_batch_size + process_index * eval_size
       rows = np.arange(start, start + eval_size)
-      mask = rows < total
+      mask = rows < spec.num_eval
       rows = np.where(mask, rows, 0)
-      shape = (-1,) + (1,) * (data.eval_images.ndim - 1)
+
+      def padded(values, rows=rows, mask=mask):
+        real = mask.reshape(-1, *(1 for _ in values.shape[1:]))
+        return np.where(real, values[rows], np.zeros((), values.dtype))
+
       yield {
-        "image": data.eval_images[rows] * mask.reshape(shape).astype(np.uint8),
-        "label": data.eval_labels[rows] * mask.astype(np.int32),
+        "inputs": jax.tree.map(padded, data.eval_inputs),
+        "label": padded(data.eval_labels),
         "mask": mask,
       }
 
-  height, width, channels = data.train_images.shape[1:]
-  return Dataset(
-    image_shape=(height, width, channels),
+  return Dataset(spec, train, evaluate)
+
+
+def describe(config: ConfigDict) -> Spec:
+  """Returns the spec of one of `LOADERS`, from its data if nothing else has it.
+
+  Args:
+    config: reads dataset, and what its loader reads.
+  """
+  if config.dataset in SPECS:
+    return SPECS[config.dataset]
+  return measure(LOADERS[config.dataset](config))
+
+
+def measure(data: Arrays) -> Spec:
+  """Returns what arrays say of themselves.
+
+  Raises:
+    ValueError: if they have no scale, and are not uint8 of one leaf.
+  """
+  leaves = jax.tree.leaves(data.train_inputs)
+  own = data.scale
+  if own is None:
+    if len(leaves) != 1 or leaves[0].dtype != np.uint8 or leaves[0].ndim < 2:
+      kinds = [f"{leaf.dtype}{list(leaf.shape)}" for leaf in leaves]
+      raise ValueError(
+        "scale: inputs that are not one array of uint8 [N, ..., C] need one "
+        f"(see experiments.inputs.scale), got none for {', '.join(kinds)}."
+      )
+    own = scale.pixels(*pixel_moments(leaves[0]))
+  return Spec(
+    inputs=_one_example(data.train_inputs),
     num_classes=data.num_classes,
-    num_train=num_train,
+    num_train=len(data.train_labels),
     num_eval=len(data.eval_labels),
-    mean=scale.mean(axes),
-    std=scale.std(axes),
-    train=train,
-    evaluate=evaluate,
+    scale=own,
+    augment=data.augment,
   )
+
+
+def pixel_moments(values: np.ndarray) -> tuple[list[float], list[float]]:
+  """Returns the means and standard deviations of uint8, by the last axis.
+
+  From histograms, in integers of any size: rounded once, and without a copy in
+  float64, which is eight times the data.
+
+  Args:
+    values: [..., C] uint8.
+
+  Example:
+    >>> pixel_moments(np.array([[0, 7], [2, 7]], np.uint8))
+    ([1.0, 7.0], [1.0, 0.0])
+  """
+  means, stds = [], []
+  for k in range(values.shape[-1]):
+    counts = np.bincount(values[..., k].ravel(), minlength=256).tolist()
+    total = sum(counts)
+    first = sum(count * value for value, count in enumerate(counts))
+    second = sum(count * value**2 for value, count in enumerate(counts))
+    means.append(first / total)
+    stds.append(math.sqrt(total * second - first**2) / total)
+  return means, stds
+
+
+def _one_example(tree: Any) -> Any:
+  return jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape[1:], x.dtype), tree
+  )
+
+
+def _check_arrays(name: str, data: Arrays, spec: Spec) -> None:
+  """Refuses arrays of which batches would be wrong, or those of another set."""
+  for split, inputs, labels, count in (
+    ("training", data.train_inputs, data.train_labels, spec.num_train),
+    ("evaluation", data.eval_inputs, data.eval_labels, spec.num_eval),
+  ):
+    lengths = {len(x) for x in jax.tree.leaves((inputs, labels))}
+    if lengths != {count} or not count:
+      raise ValueError(
+        f"dataset: {name!r} should have {count or 'some'} {split} examples, "
+        f"inputs and labels alike; got {sorted(lengths)}."
+      )
+    if (found := _one_example(inputs)) != spec.inputs:
+      raise ValueError(
+        f"dataset: {name!r} should have {split} examples of {spec.inputs}, got "
+        f"{found}."
+      )
 
 
 class _Order:
@@ -177,14 +201,3 @@ class _Order:
       seed = (self._seed, self._stream, epoch)
       self._epochs[epoch] = np.random.default_rng(seed).permutation(self._size)
     return self._epochs[epoch]
-
-
-def _read_idx(path: pathlib.Path) -> np.ndarray:
-  """Reads a gzipped idx file of uint8."""
-  with gzip.open(path) as file:
-    raw = file.read()
-  rank = raw[3]
-  if raw[:3] != b"\x00\x00\x08":
-    raise ValueError(f"{path} is not an idx file of bytes.")
-  shape = np.frombuffer(raw, ">i4", rank, 4)
-  return np.frombuffer(raw, np.uint8, offset=4 + 4 * rank).reshape(shape)

@@ -47,7 +47,8 @@ def test_the_values_are_the_theorys(watched):
   config, dataset, state, values = watched
   assert values.keys() == NAMES
   batch = next(dataset.evaluate())
-  images = (batch["image"][:11].astype(np.float32) - dataset.mean) / dataset.std
+  scale = dataset.spec.scale.to_float
+  images = (batch["inputs"][:11].astype(np.float32) - scale.mean) / scale.std
   centre = images.mean(axis=0, keepdims=True)
   model = models.create("mlp", 10, **config.model_options)
   apply = lambda z: model.apply({"params": state.params}, z + centre)

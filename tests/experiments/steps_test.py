@@ -217,7 +217,7 @@ def test_evaluation_against_numpy():
     state, _ = mapped.train(state, batch, jax.random.key(1))
   sums, images, labels = None, [], []
   for batch in evaluation_batches(config):
-    images.append(batch["image"][batch["mask"]])
+    images.append(batch["inputs"][batch["mask"]])
     labels.append(batch["label"][batch["mask"]])
     part = jax.device_get(mapped.evaluate(state, mapped.place_one(batch)))
     sums = jax.tree.map(np.add, sums, part) if sums else part
@@ -225,9 +225,9 @@ def test_evaluation_against_numpy():
   images, labels = np.concatenate(images), np.concatenate(labels)
   assert means["examples"] == len(labels) == 1197
 
-  dataset = inputs.create(config)
+  scale = inputs.create(config).spec.scale.to_float
   model = jaxmix.models.create("resnet8", 10, width=4)
-  pixels = ((images - dataset.mean) / dataset.std).astype(np.float32)
+  pixels = ((images - scale.mean) / scale.std).astype(np.float32)
   for prefix, (params, stats) in {
     "": (state.params, state.batch_stats),
     "polyak_": state.polyak,
@@ -253,9 +253,7 @@ def test_evaluation_against_numpy():
     )
 
     def objective(x, variables=variables):
-      x = (x - np.float32(dataset.mean[0] / 255)) / np.float32(
-        dataset.std[0] / 255
-      )
+      x = (x - np.float32(scale.mean[0] / 255)) / np.float32(scale.std[0] / 255)
       logits = model.apply(variables, x)
       picked = jnp.take_along_axis(logits, labels[:, None], axis=1)[:, 0]
       return jnp.sum(jax.nn.logsumexp(logits, axis=1) - picked)
@@ -264,7 +262,7 @@ def test_evaluation_against_numpy():
     attacked = np.clip(
       scaled + np.float32(0.1) * np.sign(jax.grad(objective)(scaled)), 0, 1
     )
-    attacked = (attacked * 255 - dataset.mean) / dataset.std
+    attacked = (attacked * 255 - scale.mean) / scale.std
     logits = model.apply(variables, attacked.astype(np.float32))
     robust = np.mean(np.asarray(logits).argmax(1) == labels)
     assert means[f"{prefix}fgsm_accuracy"] == pytest.approx(robust, abs=2e-3)
@@ -355,8 +353,8 @@ def test_erm_is_the_plain_loss():
   run = jax.vmap(own.train, (None, 0, None), axis_name=steps.AXIS)
   stacked = jax.tree.map(lambda x: jnp.asarray(x)[None], batch)
   new, metrics = run(state, stacked, jax.random.key(1))
-  dataset = inputs.create(config)
-  pixels = ((batch["image"] - dataset.mean) / dataset.std).astype(np.float32)
+  scale = inputs.create(config).spec.scale.to_float
+  pixels = ((batch["inputs"] - scale.mean) / scale.std).astype(np.float32)
   logits, _ = jaxmix.models.create("resnet8", 10, width=4).apply(
     {"params": state.params, "batch_stats": state.batch_stats},
     pixels,

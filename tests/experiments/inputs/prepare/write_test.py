@@ -4,13 +4,13 @@ import io
 import os
 import re
 
-import ml_collections
 import numpy as np
 from PIL import Image
 import pytest
 
 pytest.importorskip("tensorflow_datasets")
 
+from experiments import inputs  # noqa: E402
 from experiments.inputs.prepare import write  # noqa: E402
 from experiments.inputs.tfrecords import imagenet  # noqa: E402
 
@@ -102,14 +102,21 @@ def test_a_png_named_jpeg_is_read_all_the_same(tmp_path, out):
   (tmp_path / "jpegs/a").mkdir(parents=True)
   image.save(tmp_path / "jpegs/a/0.JPEG", "PNG")
   write.prepare(str(tmp_path / "jpegs"), str(out), eval_split="same")
-  config = ml_collections.ConfigDict(
-    dict(seed=0, data_dir=str(out), batch_size=1, image_size=8, resize_size=8)
+  config = inputs.defaults()
+  config.seed = 0
+  config.update(
+    dataset="imagenet2012",
+    data_dir=str(out),
+    batch_size=1,
+    eval_batch_size=1,
+    image_size=8,
+    resize_size=8,
   )
   dataset = imagenet.create(config)
   expected = np.broadcast_to([10, 20, 30], (1, 8, 8, 3))
-  np.testing.assert_array_equal(next(dataset.train())["image"], expected)
+  np.testing.assert_array_equal(next(dataset.train())["inputs"], expected)
   (batch,) = dataset.evaluate()
-  np.testing.assert_array_equal(batch["image"], expected)
+  np.testing.assert_array_equal(batch["inputs"], expected)
 
 
 def test_overwrite(folder, out, save_jpeg, stored):
