@@ -98,7 +98,7 @@ def _prepare(options: argparse.Namespace, folder: pathlib.Path) -> dict:
   """Writes the repeated images as JPEGs' links and as TFRecords."""
   from experiments.inputs.prepare import labels, write
 
-  found = labels.find_images(options.images)
+  found, _ = labels.find_images(options.images)
   (folder / "jpegs").mkdir()
   sizes = []
   for name, path in found.items():

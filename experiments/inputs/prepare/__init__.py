@@ -14,7 +14,8 @@ again (--jpeg_quality=90). Small random crops are then enlarged more. Validation
 images stay as they are.
 
 Labels are the names of the folders directly below --folder, as in an unpacked
-ImageNet, or come from the file names:
+ImageNet (hidden ones and a system's own are none, and what is left out is
+counted), or come from the file names:
 
     --pattern='(?P<label>n\\d+)_.*'   n01443537_goldfish.JPEG is n01443537
 

@@ -6,35 +6,86 @@ import collections
 import hashlib
 import os
 import re
+from typing import NamedTuple
 
 _EXTENSIONS = (".jpg", ".jpeg")
+# Of macOS's archives, Synology's and Windows's disks, ext4 and Python.
+_SYSTEM = frozenset(
+  {
+    "__MACOSX",
+    "@eaDir",
+    "$RECYCLE.BIN",
+    "System Volume Information",
+    "lost+found",
+    "__pycache__",
+  }
+)
 
 
-def find_images(folder: str) -> dict[str, str]:
-  """Returns {path below `folder`, with forward slashes: path}, sorted.
+class Found(NamedTuple):
+  """The images of a folder.
 
-  Images are the files named *.jpg or *.jpeg, in any case, at any depth.
+  Attributes:
+    images: {path below the folder, with forward slashes: path}, sorted.
+    left_out: how many files and folders were not looked at, by reason.
+  """
+
+  images: dict[str, str]
+  left_out: collections.Counter[str]
+
+
+def find_images(folder: str) -> Found:
+  """Finds the files named *.jpg or *.jpeg, in any case, at any depth.
+
+  What a file manager, a notebook or an archive leaves behind is no class and
+  no image: names that begin with a dot, and folders like __MACOSX. Links are
+  followed, but a folder that can be reached in several ways is looked into
+  once, and not through a link if there is another way.
 
   Raises:
     FileNotFoundError: if `folder` is not a folder or holds no image.
+    OSError: if a folder in it cannot be read.
   """
   if not os.path.isdir(folder):
     raise FileNotFoundError(f"folder: {folder!r} is not a folder.")
-  images = {}
-  others = 0
-  for parent, _, names in os.walk(folder, followlinks=True):
-    for name in names:
-      if name.lower().endswith(_EXTENSIONS):
-        path = os.path.join(parent, name)
-        images[os.path.relpath(path, folder).replace(os.sep, "/")] = path
-      else:
-        others += 1
+  images: dict[str, str] = {}
+  left_out: collections.Counter[str] = collections.Counter()
+  seen: set[str] = set()
+  folders = [folder]
+  links: list[str] = []
+  while folders or links:
+    parent = folders.pop() if folders else links.pop()
+    real = os.path.realpath(parent)
+    if real in seen:
+      left_out["links to folders seen already"] += 1
+      continue
+    seen.add(real)
+    with os.scandir(parent) as entries:
+      # Which way leads first to a folder must not be the file system's choice.
+      for entry in sorted(entries, key=lambda entry: entry.name, reverse=True):
+        if entry.name.startswith(".") or entry.name in _SYSTEM:
+          left_out["hidden or system files and folders"] += 1
+        elif entry.is_dir():
+          (links if entry.is_symlink() else folders).append(entry.path)
+        elif not entry.name.lower().endswith(_EXTENSIONS):
+          left_out["files with other names"] += 1
+        elif not entry.is_file():
+          left_out["pipes, devices and dangling links"] += 1
+        else:
+          name = os.path.relpath(entry.path, folder).replace(os.sep, "/")
+          images[name] = entry.path
   if not images:
     raise FileNotFoundError(
-      f"folder: no *.jpg or *.jpeg file in {folder!r} or below it ({others}"
-      " files with other names). Other formats must be converted first."
+      f"folder: no *.jpg or *.jpeg file in {folder!r} or below it (left out:"
+      f" {summary(left_out)}). Other formats must be converted first."
     )
-  return dict(sorted(images.items()))
+  return Found(dict(sorted(images.items())), left_out)
+
+
+def summary(left_out: collections.Counter[str]) -> str:
+  """Returns "2 files with other names, 1 ..."."""
+  reasons = (f"{count:,} {reason}" for reason, count in left_out.most_common())
+  return ", ".join(reasons) or "nothing"
 
 
 def label_of(name: str, pattern: str) -> str:

@@ -167,14 +167,14 @@ def _find_splits(
   eval_folder: str,
 ) -> tuple[list[str], dict[str, _Split]]:
   """Returns the names of the classes, and the splits; see `prepare`."""
-  images = labels_lib.find_images(folder)
+  images = _find_images(folder)
   found = sorted({labels_lib.label_of(image, pattern) for image in images})
   class_names = labels_lib.read_classes(classes) if classes else found
   source = f"--classes={classes}" if classes else f"--folder={folder}"
   labels = labels_lib.index_labels(images, pattern, class_names, source)
   train = validation = _Split(list(images), images, labels)
   if eval_folder:
-    images = labels_lib.find_images(eval_folder)
+    images = _find_images(eval_folder)
     labels = labels_lib.index_labels(images, pattern, class_names, source)
     validation = _Split(list(images), images, labels)
   elif eval_split == "fraction":
@@ -184,6 +184,13 @@ def _find_splits(
       train._replace(names=held_out),
     )
   return class_names, {"train": train, "validation": validation}
+
+
+def _find_images(folder: str) -> dict[str, str]:
+  images, left_out = labels_lib.find_images(folder)
+  if left_out:
+    print(f"Left out in {folder}: {labels_lib.summary(left_out)}", flush=True)
+  return images
 
 
 @contextlib.contextmanager

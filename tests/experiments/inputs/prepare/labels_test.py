@@ -1,6 +1,7 @@
 """Which images there are, what their labels are, and which are held out."""
 
 import hashlib
+import os
 
 import pytest
 
@@ -11,7 +12,8 @@ def test_images_are_found_at_any_depth_in_order(tmp_path, save_jpeg):
   for name in ("b/2.JPG", "a/deep/1.jpeg", "a/0.jpg"):
     save_jpeg(tmp_path / name)
   (tmp_path / "a" / "notes.txt").write_text("not an image")
-  found = labels.find_images(str(tmp_path))
+  found, left_out = labels.find_images(str(tmp_path))
+  assert left_out == {"files with other names": 1}
   assert list(found) == ["a/0.jpg", "a/deep/1.jpeg", "b/2.JPG"]
   assert found["a/deep/1.jpeg"] == str(tmp_path / "a" / "deep" / "1.jpeg")
 
@@ -20,8 +22,42 @@ def test_no_images_is_an_error(tmp_path):
   with pytest.raises(FileNotFoundError, match="is not a folder"):
     labels.find_images(str(tmp_path / "nowhere"))
   (tmp_path / "a.txt").write_text("")
-  with pytest.raises(FileNotFoundError, match=r"no \*\.jpg .*\(1 files with"):
+  with pytest.raises(FileNotFoundError, match=r"no \*\.jpg .*: 1 files with"):
     labels.find_images(str(tmp_path))
+
+
+def test_what_systems_leave_behind_is_no_image(tmp_path, save_jpeg):
+  for name in (
+    "fox/0.jpg",
+    "fox/._0.jpg",
+    "fox/.ipynb_checkpoints/0-checkpoint.jpg",
+    ".ipynb_checkpoints/fox.jpg",
+    "__MACOSX/fox/0.jpg",
+    "fox/@eaDir/0.jpg",
+  ):
+    save_jpeg(tmp_path / name)
+  os.mkfifo(tmp_path / "fox" / "pipe.jpg")
+  (tmp_path / "fox" / "gone.jpg").symlink_to(tmp_path / "nowhere.jpg")
+  found, left_out = labels.find_images(str(tmp_path))
+  assert list(found) == ["fox/0.jpg"]
+  assert left_out == {
+    "hidden or system files and folders": 5,
+    "pipes, devices and dangling links": 2,
+  }
+  assert labels.summary(left_out).startswith("5 hidden or system")
+
+
+def test_every_folder_is_looked_into_once(tmp_path, save_jpeg):
+  for name in ("jpegs/cat/0.jpg", "jpegs/dog/1.jpg", "away/2.jpg"):
+    save_jpeg(tmp_path / name)
+  folder = tmp_path / "jpegs"
+  (folder / "cat" / "self").symlink_to(folder / "cat")
+  (folder / "cat" / "up").symlink_to(folder)
+  (folder / "ape").symlink_to(folder / "dog")  # sorted before the real one
+  (folder / "eel").symlink_to(tmp_path / "away")
+  found, left_out = labels.find_images(str(folder))
+  assert list(found) == ["cat/0.jpg", "dog/1.jpg", "eel/2.jpg"]
+  assert left_out == {"links to folders seen already": 3}
 
 
 def test_a_label_is_the_topmost_folder_or_what_the_pattern_says():

@@ -32,6 +32,16 @@ def test_stores_bytes_and_labels_unchanged(folder, out, stored):
     assert label == ["cat", "dog"].index(name.partition("/")[0])
 
 
+def test_what_is_left_out_is_no_class_and_said(folder, out, save_jpeg, capsys):
+  save_jpeg(folder / ".ipynb_checkpoints" / "0-checkpoint.jpg")
+  done = write.prepare(str(folder), str(out), eval_split="same")
+  assert (done["train"], done["classes"]) == (10, 2)
+  message = f"Left out in {folder}: 1 .*, 1 .*\n"
+  printed = capsys.readouterr().out
+  assert re.search(message, printed)
+  assert "1 hidden or system" in printed and "1 files with other" in printed
+
+
 def test_same_split_stores_every_image_twice(folder, out, stored):
   write.prepare(str(folder), str(out), eval_split="same")
   assert stored(out, "train") == stored(out, "validation")
