@@ -20,7 +20,8 @@ counted), or come from the file names:
     --pattern='(?P<label>n\\d+)_.*'   n01443537_goldfish.JPEG is n01443537
 
 Classes are numbered in sorted order of their names, or as --classes says: a
-text file with a line for each class, "name ..." in order, or "index name ...".
+text file with a line for each class, "name" in order, or "index name"; where
+names have no spaces, other words may follow.
 
 The validation split is one of: --eval_folder, labelled like --folder; a share
 of the images (--eval_fraction=0.1, the default), which are those with the

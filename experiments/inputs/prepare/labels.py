@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+from collections.abc import Collection
 import hashlib
 import os
 import re
@@ -118,35 +119,51 @@ def label_of(name: str, pattern: str) -> str:
   return match["label"]
 
 
-def read_classes(path: str) -> list[str]:
+def read_classes(path: str, found: Collection[str]) -> list[str]:
   """Returns the class names in order of their indices.
 
-  Each line is "name ..." or, on all lines, "index name ..."; words after the
-  name are ignored, and so are empty lines.
+  Each line is "name" or, on all lines, "index name", where a name may have
+  spaces; or the same with other words after a name without any. It is what the
+  labels say: the first of these readings that has them all.
+
+  Args:
+    path: of a text file in UTF-8; empty lines are ignored.
+    found: the labels of the images.
 
   Raises:
     ValueError: if indices are not 0, 1, 2, ... in some order, or a name comes
       twice.
   """
-  with open(path, encoding="utf-8") as lines:
-    rows = [line.split() for line in lines if line.strip()]
-  if not rows:
+  # Windows's editors begin a file with a byte-order mark.
+  with open(path, encoding="utf-8-sig") as file:
+    lines = [line.strip() for line in file if line.strip()]
+  if not lines:
     raise ValueError(f"classes: {path!r} is empty.")
-  if all(len(row) > 1 and row[0].isdecimal() for row in rows):
-    rows.sort(key=lambda row: int(row[0]))
-    for i, row in enumerate(rows):
-      if int(row[0]) != i:
-        raise ValueError(
-          f"classes: {path!r} should number its {len(rows)} classes from 0"
-          f" to {len(rows) - 1}, each once; index {i} is missing."
-        )
-    names = [row[1] for row in rows]
+  if set(found) <= set(lines):
+    names = lines
   else:
-    names = [row[0] for row in rows]
+    names = _without_indices(lines, path)
+    if not set(found) <= set(names):
+      names = [line.split()[0] for line in names]
   for name, count in collections.Counter(names).items():
     if count > 1:
       raise ValueError(f"classes: {path!r} lists {name!r} more than once.")
   return names
+
+
+def _without_indices(lines: list[str], path: str) -> list[str]:
+  """Returns the lines in order of the numbers they begin with, if all do."""
+  rows = [line.split(maxsplit=1) for line in lines]
+  if not all(len(row) > 1 and row[0].isdecimal() for row in rows):
+    return lines
+  rows.sort(key=lambda row: int(row[0]))
+  for i, row in enumerate(rows):
+    if int(row[0]) != i:
+      raise ValueError(
+        f"classes: {path!r} should number its {len(rows)} classes from 0"
+        f" to {len(rows) - 1}, each once; index {i} is missing."
+      )
+  return [row[1] for row in rows]
 
 
 def index_labels(images, pattern, classes, source):

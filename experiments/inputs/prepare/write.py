@@ -169,7 +169,7 @@ def _find_splits(
   """Returns the names of the classes, and the splits; see `prepare`."""
   images = _find_images(folder)
   found = sorted({labels_lib.label_of(image, pattern) for image in images})
-  class_names = labels_lib.read_classes(classes) if classes else found
+  class_names = labels_lib.read_classes(classes, found) if classes else found
   source = f"--classes={classes}" if classes else f"--folder={folder}"
   labels = labels_lib.index_labels(images, pattern, class_names, source)
   train = validation = _Split(list(images), images, labels)

@@ -77,10 +77,22 @@ def test_labels_are_numbered_as_the_classes_are():
     labels.index_labels(images, "", ["cat"], "--classes")
 
 
-def test_classes_may_be_plain_names(tmp_path):
+@pytest.mark.parametrize(
+  ("text", "found", "names"),
+  [
+    ("tench Tinca tinca\ngoldfish\n", {"tench"}, ["tench", "goldfish"]),
+    ("1 b Beta\n0 c Gamma\n\n2 a\n", {"a", "b"}, ["c", "b", "a"]),
+    ("polar bear\n  red fox \n", {"polar bear"}, ["polar bear", "red fox"]),
+    ("1 polar bear\n0 red fox\n", {"red fox"}, ["red fox", "polar bear"]),
+    ("0 dogs\n1 cats\n", {"1 cats", "0 dogs"}, ["0 dogs", "1 cats"]),
+    ("\ufefftench\ngoldfish\n", {"tench", "goldfish"}, ["tench", "goldfish"]),
+    ("\ufeff0 tench\n1 goldfish\n", {"tench"}, ["tench", "goldfish"]),
+  ],
+)
+def test_classes_are_read_as_the_labels_say(tmp_path, text, found, names):
   path = tmp_path / "classes.txt"
-  path.write_text("tench Tinca tinca\ngoldfish\n")
-  assert labels.read_classes(str(path)) == ["tench", "goldfish"]
+  path.write_text(text, encoding="utf-8")
+  assert labels.read_classes(str(path), found) == names
 
 
 @pytest.mark.parametrize(
@@ -96,7 +108,7 @@ def test_bad_classes_files_are_errors(tmp_path, text, message):
   path = tmp_path / "classes.txt"
   path.write_text(text)
   with pytest.raises(ValueError, match=message):
-    labels.read_classes(str(path))
+    labels.read_classes(str(path), {"a"})
 
 
 def test_validation_is_the_smallest_hashes():
