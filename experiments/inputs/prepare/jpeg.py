@@ -7,7 +7,7 @@ import numpy as np
 from experiments.inputs.tfrecords import records
 
 
-def read_jpeg(path: str, *, verify: bool) -> bytes:
+def read_jpeg(path: str, *, verify: bool, flag: str = "folder") -> bytes:
   """Returns the file's bytes once sure that they are a JPEG.
 
   A PNG under a JPEG's name (ImageNet's n02105855_2933.JPEG is one) is accepted:
@@ -16,6 +16,7 @@ def read_jpeg(path: str, *, verify: bool) -> bytes:
   Args:
     path: of the file.
     verify: whether to decode the image, which finds truncated files.
+    flag: that named the folder, for the errors.
 
   Raises:
     ValueError: if the bytes are not a JPEG, or cannot be decoded; the message
@@ -25,12 +26,12 @@ def read_jpeg(path: str, *, verify: bool) -> bytes:
     data = file.read()
   if not data.startswith((b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")):
     raise ValueError(
-      f"folder: {path!r} is not a JPEG: expected it to begin with the bytes"
+      f"{flag}: {path!r} is not a JPEG: expected it to begin with the bytes"
       f" ff d8 ff, got {data[:3].hex(' ') or 'an empty file'}. Download it"
       " again, convert it, or move it out of the folder."
     )
   if verify:
-    _decode(data, path)
+    _decode(data, path, flag)
   return data
 
 
@@ -50,7 +51,7 @@ def read_smaller(path: str, shorter_side: int, quality: int) -> bytes:
   """
   tf, _ = records.import_tensorflow()
   data = read_jpeg(path, verify=False)
-  image = _decode(data, path)
+  image = _decode(data, path, "folder")
   shape = np.array(image.shape[:2])
   if shape.min() <= shorter_side:
     return data
@@ -62,7 +63,7 @@ def read_smaller(path: str, shorter_side: int, quality: int) -> bytes:
   return tf.io.encode_jpeg(image, quality=quality).numpy()
 
 
-def _decode(data: bytes, path: str):
+def _decode(data: bytes, path: str, flag: str):
   """Returns the image of a file's bytes; an error names the file."""
   tf, _ = records.import_tensorflow()
   try:
@@ -70,6 +71,6 @@ def _decode(data: bytes, path: str):
   except tf.errors.InvalidArgumentError as error:
     reason = error.message.split("[Op:")[0].strip()
     raise ValueError(
-      f"folder: {path!r} is damaged: {reason}. Download it again, or move"
+      f"{flag}: {path!r} is damaged: {reason}. Download it again, or move"
       " it out of the folder."
     ) from error

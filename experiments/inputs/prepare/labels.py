@@ -35,7 +35,7 @@ class Found(NamedTuple):
   left_out: collections.Counter[str]
 
 
-def find_images(folder: str) -> Found:
+def find_images(folder: str, flag: str = "folder") -> Found:
   """Finds the files named *.jpg or *.jpeg, in any case, at any depth.
 
   What a file manager, a notebook or an archive leaves behind is no class and
@@ -43,12 +43,16 @@ def find_images(folder: str) -> Found:
   followed, but a folder that can be reached in several ways is looked into
   once, and not through a link if there is another way.
 
+  Args:
+    folder: where to look.
+    flag: that named the folder, for the errors.
+
   Raises:
     FileNotFoundError: if `folder` is not a folder or holds no image.
     OSError: if a folder in it cannot be read.
   """
   if not os.path.isdir(folder):
-    raise FileNotFoundError(f"folder: {folder!r} is not a folder.")
+    raise FileNotFoundError(f"{flag}: {folder!r} is not a folder.")
   images: dict[str, str] = {}
   left_out: collections.Counter[str] = collections.Counter()
   seen: set[str] = set()
@@ -77,7 +81,7 @@ def find_images(folder: str) -> Found:
           images[name] = entry.path
   if not images:
     raise FileNotFoundError(
-      f"folder: no *.jpg or *.jpeg file in {folder!r} or below it (left out:"
+      f"{flag}: no *.jpg or *.jpeg file in {folder!r} or below it (left out:"
       f" {summary(left_out)}). Other formats must be converted first."
     )
   return Found(dict(sorted(images.items())), left_out)
@@ -89,13 +93,14 @@ def summary(left_out: collections.Counter[str]) -> str:
   return ", ".join(reasons) or "nothing"
 
 
-def label_of(name: str, pattern: str) -> str:
+def label_of(name: str, pattern: str, flag: str = "folder") -> str:
   """Returns the label of the image `name` (its path below the folder).
 
   Args:
     name: path below the folder, with forward slashes.
     pattern: regular expression for the whole file name, with a group `label`;
       "" takes the topmost folder's name.
+    flag: that named the folder, for the error.
 
   Raises:
     ValueError: if the name has no label; the message names it.
@@ -104,7 +109,7 @@ def label_of(name: str, pattern: str) -> str:
     folder, slash, _ = name.partition("/")
     if not slash:
       raise ValueError(
-        f"folder: {name!r} lies in no class folder. Put every image in a"
+        f"{flag}: {name!r} lies in no class folder. Put every image in a"
         " folder named after its class, or give --pattern to read labels from"
         " file names."
       )
@@ -166,12 +171,12 @@ def _without_indices(lines: list[str], path: str) -> list[str]:
   return [row[1] for row in rows]
 
 
-def index_labels(images, pattern, classes, source):
+def index_labels(images, pattern, classes, source, flag="folder"):
   """Returns {name: class index}; unknown labels are errors."""
   index = {label: i for i, label in enumerate(classes)}
   labels = {}
   for name in images:
-    label = label_of(name, pattern)
+    label = label_of(name, pattern, flag)
     if label not in index:
       raise ValueError(
         f"classes: the label {label!r} of {name!r} is not in {source}, which"

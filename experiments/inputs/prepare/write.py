@@ -89,7 +89,10 @@ def prepare(
       f" {shards}."
     )
 
-  read = read_train = functools.partial(jpeg.read_jpeg, verify=verify)
+  read_train = functools.partial(jpeg.read_jpeg, verify=verify)
+  read_eval = functools.partial(
+    read_train, flag="eval_folder" if eval_folder else "folder"
+  )
   stored = "unchanged"
   if shorter_side:
     read_train = functools.partial(
@@ -118,7 +121,7 @@ def prepare(
       ),
       split_datasets={
         "train": _Examples(splits["train"], read_train),
-        "validation": _Examples(splits["validation"], read),
+        "validation": _Examples(splits["validation"], read_eval),
       },
       description=f"JPEGs stored by experiments.inputs.prepare, {stored}.",
       # Else tfds asks its public bucket for a data set of this name.
@@ -167,15 +170,16 @@ def _find_splits(
   eval_folder: str,
 ) -> tuple[list[str], dict[str, _Split]]:
   """Returns the names of the classes, and the splits; see `prepare`."""
-  images = _find_images(folder)
+  images = _find_images(folder, "folder")
   found = sorted({labels_lib.label_of(image, pattern) for image in images})
   class_names = labels_lib.read_classes(classes, found) if classes else found
   source = f"--classes={classes}" if classes else f"--folder={folder}"
   labels = labels_lib.index_labels(images, pattern, class_names, source)
   train = validation = _Split(list(images), images, labels)
   if eval_folder:
-    images = _find_images(eval_folder)
-    labels = labels_lib.index_labels(images, pattern, class_names, source)
+    flag = "eval_folder"
+    images = _find_images(eval_folder, flag)
+    labels = labels_lib.index_labels(images, pattern, class_names, source, flag)
     validation = _Split(list(images), images, labels)
   elif eval_split == "fraction":
     kept, held_out = labels_lib.split_by_hash(images, eval_fraction)
@@ -186,8 +190,8 @@ def _find_splits(
   return class_names, {"train": train, "validation": validation}
 
 
-def _find_images(folder: str) -> dict[str, str]:
-  images, left_out = labels_lib.find_images(folder)
+def _find_images(folder: str, flag: str) -> dict[str, str]:
+  images, left_out = labels_lib.find_images(folder, flag)
   if left_out:
     print(f"Left out in {folder}: {labels_lib.summary(left_out)}", flush=True)
   return images

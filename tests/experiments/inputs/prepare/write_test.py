@@ -58,6 +58,25 @@ def test_eval_folder(folder, out, tmp_path, save_jpeg, stored):
   assert (name, label) == ("dog/deep/x.jpg", 1)
 
 
+@pytest.mark.parametrize(
+  ("spoil", "message"),
+  [
+    (lambda image: image.unlink(), r"^eval_folder: no \*\.jpg"),
+    (lambda image: image.write_bytes(b""), "^eval_folder: .* is not a JPEG"),
+    (
+      lambda image: image.rename(image.parents[1] / "stray.jpg"),
+      "^eval_folder: 'stray.jpg' lies in no class folder",
+    ),
+  ],
+)
+def test_errors_name_the_flag_of_the_folder(
+  folder, out, tmp_path, save_jpeg, spoil, message
+):
+  spoil(save_jpeg(tmp_path / "held_out" / "dog" / "x.jpg"))
+  with pytest.raises((ValueError, FileNotFoundError), match=message):
+    write.prepare(str(folder), str(out), eval_folder=str(tmp_path / "held_out"))
+
+
 def test_pattern_classes_name_and_shards(tmp_path, out, save_jpeg, stored):
   for name in ("b_1.jpg", "b_2.jpg", "a_1.jpg", "a_2.jpg"):
     save_jpeg(tmp_path / "jpegs" / name)
