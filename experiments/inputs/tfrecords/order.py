@@ -25,6 +25,11 @@ class Piece(NamedTuple):
   take: int
 
 
+def count(pieces: Iterable[Piece]) -> int:
+  """Returns how many records the pieces hold."""
+  return sum(piece.take for piece in pieces)
+
+
 def share(num: int, index: int, count: int, *, equal: bool) -> tuple[int, int]:
   """Returns (start, stop), the records of process `index` out of `count`.
 
@@ -99,11 +104,11 @@ def shuffled_groups(
     into them. Only the first group's order may leave out records: those before
     `position`.
   """
-  epoch, before = divmod(position, sum(piece.take for piece in pieces))
+  epoch, before = divmod(position, count(pieces))
   while True:
     groups = epoch_groups(pieces, (*entropy, epoch), group_size)
     for number, group in enumerate(groups, start=1):
-      size = sum(piece.take for piece in group)
+      size = count(group)
       if before >= size:
         before -= size
         continue

@@ -9,7 +9,7 @@ from PIL import Image
 import pytest
 
 from experiments import inputs
-from experiments.inputs.tfrecords import imagenet
+from experiments.inputs.tfrecords import imagenet, pipeline
 
 NUM = 24
 
@@ -118,11 +118,11 @@ def test_what_does_not_divide_evenly_is_left_out(config):
 def test_processes_draw_different_crops(config, monkeypatch):
   # Give both processes the same records, in the same order.
   monkeypatch.setattr(
-    imagenet.order_lib, "share", lambda *args, **options: (0, 5)
+    pipeline.order_lib, "share", lambda *args, **options: (0, 5)
   )
-  read_shuffled = imagenet.records_lib.read_shuffled
+  read_shuffled = pipeline.records_lib.read_shuffled
   monkeypatch.setattr(
-    imagenet.records_lib,
+    pipeline.records_lib,
     "read_shuffled",
     lambda pieces, entropy, *rest, **options: read_shuffled(
       pieces, (0, 0, 0), *rest, **options
