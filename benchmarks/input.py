@@ -96,13 +96,13 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 def _prepare(options: argparse.Namespace, folder: pathlib.Path) -> dict:
   """Writes the repeated images as JPEGs' links and as TFRecords."""
-  from experiments.inputs import prepare
+  from experiments.inputs.prepare import labels, write
 
-  found = prepare.find_images(options.images)
+  found, _ = labels.find_images(options.images)
   (folder / "jpegs").mkdir()
   sizes = []
   for name, path in found.items():
-    label = prepare.label_of(name, options.pattern)
+    label = labels.label_of(name, options.pattern)
     (folder / "jpegs" / label).mkdir(exist_ok=True)
     sizes.append(os.path.getsize(path))
     for i in range(options.repeat):
@@ -111,7 +111,7 @@ def _prepare(options: argparse.Namespace, folder: pathlib.Path) -> dict:
   stored = {"data": 0, "small": options.shorter_side}
   bytes_stored = {}
   for name, side in stored.items():
-    done = prepare.prepare(
+    done = write.prepare(
       str(folder / "jpegs"),
       str(folder / name),
       eval_fraction=1e-9,  # one image: all are read by training

@@ -6,7 +6,6 @@ from collections.abc import Iterator
 import pathlib
 from typing import Any
 
-import ml_collections
 import numpy as np
 
 from benchmarks import timing
@@ -28,35 +27,37 @@ def batches(
 
 
 def _jaxmix(data, batch, size, interpolation):
-  from experiments.inputs import imagenet
+  from experiments.inputs import keys
+  from experiments.inputs.tfrecords import imagenet
 
-  config = ml_collections.ConfigDict(
-    dict(
-      seed=0,
-      data_dir=str(data),
-      batch_size=batch,
-      image_size=size,
-      resize_size=size,
-      shuffle_buffer=SHUFFLE_BUFFER,
-      interpolation=interpolation,
-    )
+  config = keys.defaults()
+  config.seed = 0
+  config.update(
+    dataset="imagenet2012",
+    data_dir=str(data),
+    batch_size=batch,
+    eval_batch_size=batch,
+    image_size=size,
+    resize_size=size,
+    shuffle_buffer=SHUFFLE_BUFFER,
+    interpolation=interpolation,
   )
   return imagenet.create(config).train()
 
 
 def _until(stage, folder, batch, size):
   """The same pipeline up to a stage; what it made is reduced to a number."""
-  from experiments.inputs import imagenet, records
+  from experiments.inputs.tfrecords import order, records, store
 
   tf, _ = records.import_tensorflow()
-  from experiments.inputs import crops
+  from experiments.inputs.tfrecords import crops
 
-  builder = imagenet._open("imagenet2012", str(folder / "data"))
-  parse = imagenet._parser(builder)
-  pieces = imagenet._split_pieces(builder, "train_split", "train")
+  builder = store.open_builder("imagenet2012", str(folder / "data"))
+  parse = store.parser(builder)
+  pieces = store.split_pieces(builder, "train_split", "train")
   group = SHUFFLE_BUFFER // 2
   total = sum(piece.take for piece in pieces)
-  pieces = records.slice_pieces(pieces, 0, total, group)
+  pieces = order.slice_pieces(pieces, 0, total, group)
 
   def example(position, record):
     if stage == "records":

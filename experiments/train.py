@@ -83,7 +83,7 @@ def train_and_evaluate(
   folder = storage.path(workdir)
   config = _on_this_machine(asked)
   dataset = inputs.create(config)
-  programs = (cache or Cache()).get(config, dataset.spec)
+  programs = (Cache() if cache is None else cache).get(config, dataset.spec)
   first = jax.process_index() == 0
   with contextlib.ExitStack() as stack:
     # What follows writes; all that can be wrong with a config was found before.

@@ -9,25 +9,28 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from experiments.inputs.scale import Scale
 
-# "inputs": a tree like the spec's, with a leading axis; "label" [b] int32; in
+# "inputs", a tree of [b, ...], and "label", for classes [b] int32; in
 # evaluation also "mask" [b] bool, False where a row only pads the last batch.
-# The loop adds "partner", a second batch, where pairs come from two.
 Batch = dict[str, Any]
 
 
 class Spec(NamedTuple):
-  """What the steps need to know of a data set; compares by value.
+  """What steps are compiled from; compares by value.
 
   Attributes:
-    inputs: tree of jax.ShapeDtypeStruct, one example's raw inputs.
+    inputs: tree of `jax.ShapeDtypeStruct`, of one example as it leaves the
+      host: ShapeDtypeStruct((8, 8, 1), uint8).
     num_classes: number of classes; labels are 0 .. num_classes - 1.
-    num_train: training examples, over all processes.
-    num_eval: evaluation examples, over all processes.
-    scale: raw inputs to floats.
-    augment: (key, batch of raw inputs) -> the same, on the device, in training
-      only; or None.
+    num_train: training examples, over all processes; 0 where only the data
+      would tell.
+    num_eval: evaluation examples, as `num_train`.
+    scale: from the host's inputs to the model's.
+    augment: (key, tree of batches) -> the same, on the device, in training
+      only; None: nothing.
   """
 
   inputs: Any
@@ -35,14 +38,14 @@ class Spec(NamedTuple):
   num_train: int
   num_eval: int
   scale: Scale
-  augment: Callable[[Any, Any], Any] | None = None
+  augment: Callable[..., Any] | None = None
 
 
 class Dataset(NamedTuple):
   """A data set ready to train on, seen from one of `process_count` processes.
 
   Attributes:
-    spec: its shapes, numbers and scale.
+    spec: its shapes and scale.
     train: `train(start_step=0, stream=0)` iterates for ever over this process's
       batches, each of batch_size // process_count examples. Batch k is a pure
       function of (seed, stream, k): an iterator started at k continues exactly
@@ -57,3 +60,45 @@ class Dataset(NamedTuple):
   spec: Spec
   train: Callable[..., Iterator[Batch]]
   evaluate: Callable[[], Iterator[Batch]]
+
+
+class Arrays(NamedTuple):
+  """A data set in memory, as a loader of `memory.LOADERS` returns it.
+
+  Attributes:
+    train_inputs: tree of arrays [N, ...], any dtype.
+    train_labels: [N], for classes int32 in 0 .. num_classes - 1.
+    eval_inputs: as `train_inputs`.
+    eval_labels: as `train_labels`.
+    num_classes: see `Spec`.
+    scale: see `Spec`; None: uint8 of one leaf, standardised by the training
+      set's mean and standard deviation for each index of the last axis.
+    augment: see `Spec`.
+  """
+
+  train_inputs: Any
+  train_labels: np.ndarray
+  eval_inputs: Any
+  eval_labels: np.ndarray
+  num_classes: int
+  scale: Scale | None = None
+  augment: Callable[..., Any] | None = None
+
+
+def local_size(name: str, size: int, process_count: int) -> int:
+  """Returns one process's share of a global batch size.
+
+  Args:
+    name: the config's key, for the error.
+    size: over all processes.
+    process_count: how many share it.
+
+  Raises:
+    ValueError: if the share is no positive integer.
+  """
+  if size <= 0 or size % process_count:
+    raise ValueError(
+      f"{name}: expected a positive multiple of the number of processes,"
+      f" {process_count}, got {size}."
+    )
+  return size // process_count

@@ -1,50 +1,89 @@
-"""Raw inputs to the model's floats: on the device, inside the step."""
+"""Raw inputs to the model's floats, on the device, inside the step.
+
+Batches travel to the device as they are stored, pixels as uint8: a quarter of
+the bytes, and XLA fuses what is here with the mixing that follows.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 import dataclasses
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 class Scale(NamedTuple):
-  """How raw inputs become floats.
+  """How a data set's raw inputs become floats.
+
+  Scales compare by value where `to_float` does, so that data sets of one scale
+  share compiled steps.
 
   Attributes:
-    to_float: (batch of raw inputs, dtype) -> the model's inputs.
-    bounds: the box, in raw units, in which attacks move; None: there is none,
-      and attacks are refused.
+    to_float: (tree of raw batches, dtype) -> tree of floats.
+    bounds: the box, in raw units, in which attacks may move an input; None:
+      attacks are refused.
   """
 
-  to_float: Callable[[Any, Any], Any]
+  to_float: Callable[..., Any]
   bounds: tuple[float, float] | None
 
 
 @dataclasses.dataclass(frozen=True)
 class Standardize:
-  """(x - mean) / std along the last axis; fused with mixing by XLA.
-
-  Compares by value, as compiled programs are shared by what they hold.
+  """(raw - mean) / std, one of each for every index of the last axis.
 
   Attributes:
-    mean: a number a channel, in raw units.
-    std: likewise.
+    mean: in raw units; a single one stands for all indices.
+    std: as `mean`, > 0.
   """
 
   mean: tuple[float, ...]
   std: tuple[float, ...]
 
-  def __call__(self, raw: jax.Array, dtype: Any = jnp.float32) -> jax.Array:
-    """Returns [B, ..., C] floats of `dtype`, computed in float32."""
-    shape = (1,) * (raw.ndim - 1) + (-1,)
-    mean = jnp.asarray(self.mean, jnp.float32).reshape(shape)
-    std = jnp.asarray(self.std, jnp.float32).reshape(shape)
-    return ((raw.astype(jnp.float32) - mean) / std).astype(dtype)
+  def __post_init__(self):
+    """Checks what NaN and infinite inputs would otherwise come from."""
+    if len(self.mean) != len(self.std):
+      raise ValueError(
+        "mean and std must be of one length, got "
+        f"{len(self.mean)} and {len(self.std)}."
+      )
+    if not all(value > 0.0 for value in self.std):
+      raise ValueError(
+        f"std must be positive, got {self.std}; an index of the last axis that "
+        "never changes tells nothing: leave it out."
+      )
+
+  def __call__(self, raw: Any, dtype: Any = jnp.float32) -> Any:
+    """Returns `raw` standardised in float32, then cast to `dtype`."""
+
+    def one(values):
+      shape = (1,) * (jnp.ndim(values) - 1) + (-1,)
+      mean, std = (
+        jnp.asarray(np.asarray(numbers, np.float32).reshape(shape))
+        for numbers in (self.mean, self.std)
+      )
+      # In float32 also where the model computes in bfloat16, which holds only
+      # 8 bits: neighbouring grey levels would become one.
+      values = jnp.asarray(values).astype(jnp.float32)
+      return ((values - mean) / std).astype(dtype)
+
+    return jax.tree.map(one, raw)
 
 
-def pixels(mean: Sequence[float], std: Sequence[float]) -> Scale:
-  """The scale of uint8 images: per channel, on 0 .. 255."""
-  return Scale(Standardize(tuple(mean), tuple(std)), (0.0, 255.0))
+def pixels(mean: Any, std: Any) -> Scale:
+  """Returns the scale of uint8 images: standardised, attacked within 0 .. 255.
+
+  Args:
+    mean: per channel, on the scale 0 .. 255.
+    std: as `mean`.
+
+  Example:
+    >>> scale = pixels(mean=[127.5], std=[63.75])
+    >>> scale.to_float(np.array([[[0], [255]]], np.uint8)).ravel().tolist()
+    [-2.0, 2.0]
+  """
+  mean, std = (tuple(float(x) for x in numbers) for numbers in (mean, std))
+  return Scale(Standardize(mean, std), (0.0, 255.0))

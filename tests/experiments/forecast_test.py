@@ -399,8 +399,8 @@ def test_unknown_comparison_and_data_set():
   config.dataset = "my_images"
   with pytest.raises(ValueError, match="--num_classes"):
     forecast(config, "v5e:2x2")
-  described = program.describe(config, num_classes=7)
-  assert (described.image_shape, described.num_classes) == ((64, 64, 3), 7)
+  described = program.describe(config, num_classes=7).spec
+  assert (described.inputs.shape, described.num_classes) == ((64, 64, 3), 7)
 
 
 def test_exhausted_memory_is_read_from_both_refusals():

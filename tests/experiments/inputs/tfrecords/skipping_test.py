@@ -7,12 +7,12 @@ import pathlib
 import shutil
 
 from absl import logging as absl_logging
-import ml_collections
 import numpy as np
 from PIL import Image
 import pytest
 
-from experiments.inputs import imagenet, skipping
+from experiments import inputs
+from experiments.inputs.tfrecords import imagenet, skipping
 
 NUM = 24
 
@@ -32,19 +32,19 @@ def said(caplog, monkeypatch):
 
 
 def describe(data_dir, **changes):
-  return imagenet.create(
-    ml_collections.ConfigDict(
-      dict(
-        seed=3,
-        data_dir=str(data_dir),
-        batch_size=6,
-        image_size=8,
-        resize_size=10,
-        shuffle_buffer=32,
-      )
-      | changes
-    )
+  config = inputs.defaults()
+  config.seed = 3
+  config.update(
+    dataset="imagenet2012",
+    data_dir=str(data_dir),
+    batch_size=6,
+    eval_batch_size=6,
+    image_size=8,
+    resize_size=10,
+    shuffle_buffer=32,
   )
+  config.update(changes)
+  return imagenet.create(config)
 
 
 def file(data_dir, split="train", number=0):
@@ -119,7 +119,7 @@ def test_a_bad_record_is_skipped_in_training(data_dir, said, change):
   for batch in batches:
     for i, j in itertools.combinations(range(6), 2):
       if batch["label"][i] == batch["label"][j]:
-        np.testing.assert_array_equal(batch["image"][i], batch["image"][j])
+        np.testing.assert_array_equal(batch["inputs"][i], batch["inputs"][j])
   named = [line for line in said() if line.startswith("Skipped:")]
   assert len(named) == 1, said()  # once, though it came twice
   assert f"{file(data_dir)}, record 2: " in named[0]
@@ -133,7 +133,7 @@ def test_the_others_are_as_if_nothing_had_been_wrong(prepared, data_dir):
   ):
     same = good["label"] != lost
     np.testing.assert_array_equal(good["label"][same], bad["label"][same])
-    np.testing.assert_array_equal(good["image"][same], bad["image"][same])
+    np.testing.assert_array_equal(good["inputs"][same], bad["inputs"][same])
 
 
 @pytest.mark.parametrize("start", range(1, 8))
@@ -143,7 +143,7 @@ def test_resuming_beside_a_bad_record_is_exact(data_dir, start):
   for ours, theirs in zip(
     take(dataset, 3, start), take(dataset, 3 + start)[start:], strict=True
   ):
-    for name in ("image", "label"):
+    for name in ("inputs", "label"):
       np.testing.assert_array_equal(ours[name], theirs[name])
 
 

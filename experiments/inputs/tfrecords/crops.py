@@ -6,7 +6,7 @@ Importing this module imports TensorFlow.
 import numpy as np
 import tensorflow as tf
 
-from experiments.inputs import randaugment as randaugment_lib
+from experiments.inputs.tfrecords import randaugment as randaugment_lib
 
 # The usual random resized crop (Szegedy et al., 2015): fraction of the area,
 # width / height, and how often to try before the centre crop.

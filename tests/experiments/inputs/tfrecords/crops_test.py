@@ -9,7 +9,7 @@ import pytest
 
 tf = pytest.importorskip("tensorflow")
 
-from experiments.inputs import crops  # noqa: E402  (imports TensorFlow)
+from experiments.inputs.tfrecords import crops  # noqa: E402
 
 
 def encode(image, image_format="JPEG"):
@@ -96,7 +96,7 @@ def test_centre_crop_resizes_whole_then_cuts(shape, resized):
 
 
 def test_centre_crop_on_real_photographs():
-  root = pathlib.Path(__file__).parents[3]
+  root = pathlib.Path(__file__).parents[4]
   shared = os.environ.get("JAXMIX_SHARED_DATA", root.parent / "shared" / "data")
   folder = pathlib.Path(shared) / "imagenet_sample"
   if not folder.is_dir():

@@ -6,7 +6,7 @@ import pytest
 
 tf = pytest.importorskip("tensorflow")
 
-from experiments.inputs import randaugment  # noqa: E402  (imports TensorFlow)
+from experiments.inputs.tfrecords import randaugment  # noqa: E402
 
 
 def random_image(height=31, width=23, seed=0):

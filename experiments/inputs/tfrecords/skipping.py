@@ -15,9 +15,9 @@ from typing import Any
 from absl import logging
 import numpy as np
 
-from experiments.inputs import records as records_lib
 from experiments.inputs.dataset import Batch
-from experiments.inputs.records import Piece
+from experiments.inputs.tfrecords import records as records_lib
+from experiments.inputs.tfrecords.order import Piece
 
 # The allowed share is of at least so many records: one bad record among the
 # first hundred says little.

@@ -1,0 +1,47 @@
+"""The config's keys of data."""
+
+import pytest
+
+from experiments import inputs
+from experiments.inputs import keys
+
+
+def test_defaults_pass_and_are_made_anew():
+  config = inputs.defaults()
+  inputs.check(config)
+  config.batch_size = 7
+  assert inputs.defaults().batch_size == 128
+  assert set(config) > inputs.FREE
+
+
+@pytest.mark.parametrize(
+  ("change", "message"),
+  [
+    (dict(batch_size=0), "batch_size must be at least 1, got 0"),
+    (dict(eval_batch_size=-1), "eval_batch_size must be at least 1, got -1"),
+    (dict(image_size=300), "image_size: .* resize_size = 256, .* got 300"),
+    (dict(image_size=0), "image_size: .* got 0"),
+    (dict(shuffle_buffer=1), "shuffle_buffer: expected at least 2"),
+    (dict(interpolation="nearest"), "interpolation: .*'nearest'"),
+    (dict(max_unreadable_fraction=1.5), r"max_unreadable_fraction: .*0 \.\. 1"),
+    (
+      dict(max_unreadable_fraction=float("nan")),
+      r"max_unreadable_fraction: .*got nan",
+    ),
+    (dict(randaugment="2"), "randaugment: .*such as .2,15.; got '2'"),
+    (dict(randaugment="0,15"), "randaugment: .*got '0,15'"),
+    (dict(randaugment="2,31"), "randaugment: .*got '2,31'"),
+  ],
+)
+def test_unusable_values_are_refused(change, message):
+  config = inputs.defaults()
+  config.update(change)
+  with pytest.raises(ValueError, match=message):
+    inputs.check(config)
+
+
+def test_randaugment_by_hand():
+  config = inputs.defaults()
+  assert keys.randaugment(config) is None
+  config.randaugment = "2,15"
+  assert keys.randaugment(config) == (2, 15.0)
