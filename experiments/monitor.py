@@ -74,7 +74,7 @@ def create(
       return model.apply(variables, moved + centre, train=False)
 
     data = logit_fn, images - centre, labels
-    terms = theory.regularizers(*data, policy=policy, block_size=_BLOCK)
+    terms = theory.regularizers(*data, policy=policy, examples_at_once=_BLOCK)
     radius = theory.mixup_radius(*data, policy=policy)
     values = {
       "theory_r1": terms.r1,
@@ -84,7 +84,7 @@ def create(
       "theory_mean_radius": jnp.mean(radius.per_example),
     }
     if dataset.num_classes <= _MAX_CLASSES:
-      alpha = theory.direction_coefficients(*data, block_size=_BLOCK)
+      alpha = theory.direction_coefficients(*data, examples_at_once=_BLOCK)
       values["theory_min_coefficient"] = jnp.min(alpha)
       values["theory_negative_coefficients"] = jnp.mean(
         (alpha < 0.0).astype(jnp.float32)

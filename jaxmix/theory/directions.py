@@ -19,7 +19,7 @@ def direction_coefficients(
   y: chex.Array,
   *,
   input_mean: chex.Array | None = None,
-  block_size: int = 256,
+  examples_at_once: int = 256,
 ) -> chex.Array:
   """alpha_{k,i} of MixupE's eq. (3): where negative, Mixup sharpens f_k at x_i.
 
@@ -31,7 +31,7 @@ def direction_coefficients(
     x: [n, ...] floats.
     y: labels, see `standard_loss`.
     input_mean: xbar, shaped like one example; None means the mean of x.
-    block_size: examples at once, >= 1.
+    examples_at_once: in a block, >= 1; the memory grows with it.
 
   Returns:
     [n] or [n, K], as the logits; 0 where a gradient or xbar - x_i is zero.
@@ -54,11 +54,13 @@ def direction_coefficients(
     towards = input_mean - point
     return pull(logits) * _cosines_of_gradients(logits_of, point, towards)
 
-  return jax.lax.map(one, (x, jnp.asarray(y)), batch_size=min(block_size, n))
+  return jax.lax.map(
+    one, (x, jnp.asarray(y)), batch_size=min(examples_at_once, n)
+  )
 
 
 def cosines(
-  logit_fn: LogitFn, x: chex.Array, *, block_size: int = 256
+  logit_fn: LogitFn, x: chex.Array, *, examples_at_once: int = 256
 ) -> chex.Array:
   """R_i = |cos(df(x_i), x_i)| of Theorems 3.1 and 3.3 of Zhang et al. (2021).
 
@@ -66,7 +68,7 @@ def cosines(
     logit_fn: maps [n, ...] to logits [n] or [n, K].
     x: [n, ...] floats, centred (Lemma 3.1 moves towards the mean, the theorems
       take it for the origin).
-    block_size: examples at once, >= 1.
+    examples_at_once: in a block, >= 1; the memory grows with it.
 
   Returns:
     [n] or [n, K], as the logits, in [0, 1]; 0 where a gradient or x_i is zero.
@@ -78,11 +80,15 @@ def cosines(
   n, *_ = likelihood.check_data(logit_fn, x)
   logits_of = likelihood.single(logit_fn)
   one = lambda point: jnp.abs(_cosines_of_gradients(logits_of, point, point))
-  return jax.lax.map(one, x, batch_size=min(block_size, n))
+  return jax.lax.map(one, x, batch_size=min(examples_at_once, n))
 
 
 def loss_cosines(
-  logit_fn: LogitFn, x: chex.Array, y: chex.Array, *, block_size: int = 256
+  logit_fn: LogitFn,
+  x: chex.Array,
+  y: chex.Array,
+  *,
+  examples_at_once: int = 256,
 ) -> chex.Array:
   """cos(dl(x_i), -x_i): how far the loss falls outwards, any number of classes.
 
@@ -94,7 +100,7 @@ def loss_cosines(
     logit_fn: maps [n, ...] to logits [n] or [n, K].
     x: [n, ...] floats, centred.
     y: labels, see `standard_loss`.
-    block_size: examples at once, >= 1.
+    examples_at_once: in a block, >= 1; the memory grows with it.
 
   Returns:
     [n], in [-1, 1]; 0 where the gradient or x_i is zero.
@@ -110,7 +116,9 @@ def loss_cosines(
     point, label = example
     return _cosine(jax.grad(loss)(point, label), -point)
 
-  return jax.lax.map(one, (x, jnp.asarray(y)), batch_size=min(block_size, n))
+  return jax.lax.map(
+    one, (x, jnp.asarray(y)), batch_size=min(examples_at_once, n)
+  )
 
 
 def _cosines_of_gradients(

@@ -83,7 +83,7 @@ def mixup_loss(
   policy: policies.MixingPolicy | None = None,
   log_partition: LogPartition = likelihood.log_partition,
   num_nodes: int = NODES,
-  block_size: int = 16_384,
+  evaluations_at_once: int = 16_384,
 ) -> chex.Array:
   """Mixup's expected loss, eq. (1) of Zhang et al.: all n^2 pairs, no sampling.
 
@@ -106,7 +106,8 @@ def mixup_loss(
     log_partition: h of one example's logits.
     num_nodes: of the quadrature, >= 1; 64 bring a trained tanh network to
       1e-10, where 32 leave 1e-7.
-    block_size: evaluations at once, >= 1.
+    evaluations_at_once: in a block, >= 1; its memory is that of one pass of
+      logit_fn over so many inputs.
 
   Returns:
     Scalar, in nats.
@@ -134,7 +135,7 @@ def mixup_loss(
     values = jax.vmap(at_node)(lam, weight)
     return jnp.sum(prob.astype(values.dtype) * values)
 
-  return _mean_over_pairs(pair, len(x), block_size // len(prob))
+  return _mean_over_pairs(pair, len(x), evaluations_at_once // len(prob))
 
 
 def regularizers(
@@ -146,7 +147,7 @@ def regularizers(
   beta: chex.Numeric | None = None,
   policy: policies.MixingPolicy | None = None,
   log_partition: LogPartition = likelihood.log_partition,
-  block_size: int = 256,
+  examples_at_once: int = 256,
 ) -> Regularizers:
   """R1, R2, R3 of Lemma 3.1 of Zhang et al., for any number of classes.
 
@@ -167,7 +168,7 @@ def regularizers(
     beta: its second concentration; None means alpha.
     policy: any policy of `jaxmix.policies`, instead of alpha.
     log_partition: h of one example's logits.
-    block_size: examples at once, >= 1.
+    examples_at_once: in a block, >= 1; the memory grows with it.
 
   Returns:
     The three scalars, in nats.
@@ -206,7 +207,9 @@ def regularizers(
     return jnp.concatenate([towards_mean[:1], total])
 
   terms = jax.lax.map(
-    jax.checkpoint(one), (x, jnp.asarray(y)), batch_size=min(block_size, n)
+    jax.checkpoint(one),
+    (x, jnp.asarray(y)),
+    batch_size=min(examples_at_once, n),
   )
   r1, r2, r3 = jnp.mean(terms, axis=0)
   _, first, second = (
@@ -224,7 +227,7 @@ def quadratic_mixup_loss(
   beta: chex.Numeric | None = None,
   policy: policies.MixingPolicy | None = None,
   log_partition: LogPartition = likelihood.log_partition,
-  block_size: int = 256,
+  examples_at_once: int = 256,
 ) -> chex.Array:
   """The quadratic approximation, eq. (3): standard loss + R1 + R2 + R3.
 
@@ -236,7 +239,7 @@ def quadratic_mixup_loss(
     beta: its second concentration; None means alpha.
     policy: any policy of `jaxmix.policies`, instead of alpha.
     log_partition: h of one example's logits.
-    block_size: examples at once, >= 1.
+    examples_at_once: in a block, >= 1; the memory grows with it.
 
   Returns:
     Scalar, in nats.
@@ -253,7 +256,7 @@ def quadratic_mixup_loss(
     beta=beta,
     policy=policy,
     log_partition=log_partition,
-    block_size=block_size,
+    examples_at_once=examples_at_once,
   )
   standard = standard_loss(logit_fn, x, y, log_partition=log_partition)
   return standard + terms.r1 + terms.r2 + terms.r3
@@ -269,7 +272,7 @@ def taylor_mixup_loss(
   policy: policies.MixingPolicy | None = None,
   order: int = 2,
   log_partition: LogPartition = likelihood.log_partition,
-  block_size: int = 4_096,
+  pairs_at_once: int = 4_096,
 ) -> chex.Array:
   """The expansion of order J, MixupE's Theorem 1 without its remainder.
 
@@ -292,7 +295,8 @@ def taylor_mixup_loss(
     policy: any policy of `jaxmix.policies`, instead of alpha.
     order: J >= 0.
     log_partition: h of one example's logits.
-    block_size: pairs at once, >= 1.
+    pairs_at_once: in a block, >= 1; its memory is that of `order` derivatives
+      over so many inputs.
 
   Returns:
     Scalar, in nats.
@@ -317,7 +321,7 @@ def taylor_mixup_loss(
       )
     return total
 
-  return _mean_over_pairs(pair, n, block_size)
+  return _mean_over_pairs(pair, n, pairs_at_once)
 
 
 def _covariance_factor(x: chex.Array) -> chex.Array:
