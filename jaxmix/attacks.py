@@ -52,6 +52,11 @@ def fgsm(
   Raises:
     TypeError: if inputs are not floating point.
     ValueError: if batch sizes differ or epsilon is a number < 0.
+
+  Example:
+    >>> x, y = jnp.array([[1.0, 0.0]]), jnp.array([0])
+    >>> jaxmix.fgsm(lambda x: x, x, y, epsilon=0.25).tolist()  # logits x
+    [[0.75, 0.25]]
   """
   checks.floating("inputs", inputs)
   checks.batch_size(inputs=inputs, labels=labels)
@@ -85,7 +90,8 @@ def pgd(
   Call it under `jit`: eagerly it compiles its loop at every call.
 
   Args:
-    key: PRNG key of the random start; unused without one.
+    key: PRNG key of the random start. With random_start=False nothing is drawn
+      and any key will do.
     apply_fn: maps inputs [B, ...] to logits.
     inputs: [B, ...] floats.
     labels: whatever `loss_fn` takes beside logits.
@@ -110,6 +116,12 @@ def pgd(
     TypeError: if inputs are not floating point.
     ValueError: if batch sizes differ, the norm is unknown, or a number is out
       of range.
+
+  Example:
+    >>> key, x, y = jax.random.key(0), jnp.array([[0.75, 0.75]]), jnp.array([0])
+    >>> ball = dict(epsilon=0.5, bounds=(0.0, 1.0))
+    >>> jaxmix.pgd(key, lambda x: x, x, y, **ball).tolist()  # in its corner
+    [[0.25, 1.0]]
   """
   checks.floating("inputs", inputs)
   checks.batch_size(inputs=inputs, labels=labels)

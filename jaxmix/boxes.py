@@ -27,6 +27,13 @@ class CutMixPlan:
       smaller).
     mask: bool [B], True for real examples; None means all are.
     source: where partners are looked up.
+
+  Example:
+    >>> images = jnp.array([[[1, 2], [3, 4]], [[5, 6], [7, 8]]])
+    >>> lam, partner = jnp.array([0.5, 1.0]), jnp.array([1, 0])
+    >>> box = jnp.array([[0, 1, 0, 2], [0, 0, 0, 0]])  # a row, nothing
+    >>> jaxmix.CutMixPlan(lam, lam, partner, box, (2, 2)).mix(images).tolist()
+    [[[5, 6], [3, 4]], [[5, 6], [7, 8]]]
   """
 
   lam: chex.Array
@@ -111,6 +118,13 @@ def draw_cutmix(
   Raises:
     TypeError: if `mask` is not boolean.
     ValueError: if `image_shape` has fewer than three axes, or as `draw`.
+
+  Example:
+    >>> plan = jaxmix.draw_cutmix(jax.random.key(0), (4, 8, 8, 3))
+    >>> top, bottom, left, right = plan.box.T
+    >>> pasted = (bottom - top) * (right - left) / 64
+    >>> bool(jnp.allclose(plan.lam, 1 - pasted))
+    True
   """
   if len(image_shape) < 3:
     raise ValueError(
@@ -162,7 +176,7 @@ def cutmix(
   Args:
     key: PRNG key; give every replica its own.
     images: pytree of [B, H, W, ...] arrays of any dtype (segmentation masks
-    too).
+      too).
     labels: [B] integer classes or [B, K] probabilities.
     alpha: Beta concentration, > 0.
     pairing: with whom, over the array this function sees.
@@ -174,6 +188,14 @@ def cutmix(
   Raises:
     ValueError: if batch sizes differ, images are not [B, H, W, ...], or alpha
       is a number <= 0.
+
+  Example:
+    >>> images, labels = jnp.zeros((2, 8, 8)).at[1].set(1.0), jnp.array([0, 1])
+    >>> mixed, targets = jaxmix.cutmix(
+    ...   jax.random.key(0), images, labels, pairing=jaxmix.pairing.flip
+    ... )
+    >>> bool(jnp.allclose(mixed[0].mean(), 1 - targets.weight[0]))
+    True
   """
   checks.batch_size(images=images, labels=labels)
   shape = jax.tree.leaves(images)[0].shape

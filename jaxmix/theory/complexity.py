@@ -58,6 +58,14 @@ def rademacher_mixup_class(
   Raises:
     TypeError: if x is not floating point.
     ValueError: if shapes disagree or a number is out of range.
+
+  Example:
+    >>> x = covariance = jnp.eye(4)  # |sum_i xi_i x_i| / 4 is 1/2 for all signs
+    >>> found = jaxmix.theory.rademacher_mixup_class(
+    ...   jax.random.key(0), x, covariance, gamma=4.0, curvature=jnp.ones_like
+    ... )
+    >>> round(float(found.value), 4), round(float(found.error), 4)
+    (1.0, 0.0)
   """
   checks.floating("x", x)
   checks.scalar("gamma", gamma, low=0.0)
@@ -96,6 +104,11 @@ def gaussian_curvature(
 
   Raises:
     ValueError: if num_nodes < 2.
+
+  Example:
+    >>> curvature = jaxmix.theory.gaussian_curvature(jnp.square)  # E[(v Z)^2]
+    >>> print(np.asarray(curvature(jnp.array([1.0, 2.0]))).round(3))
+    [1. 4.]
   """
   if num_nodes < 2:
     raise ValueError(f"num_nodes must be at least 2, got {num_nodes}.")
@@ -132,6 +145,11 @@ def retentiveness(
 
   Raises:
     ValueError: if max_radius is a number <= 0 or num_points < 1.
+
+  Example:
+    >>> curvature = lambda v: 1.0 / (1.0 + v)
+    >>> print(jaxmix.theory.retentiveness(curvature, 3.0))  # (1/4)^2
+    0.0625
   """
   checks.scalar("max_radius", max_radius, low=0.0, open_low=True)
   if num_points < 1:
@@ -173,6 +191,11 @@ def rademacher_bound(
 
   Raises:
     ValueError: if a number is out of range.
+
+  Example:
+    >>> bound = jaxmix.theory.rademacher_bound(0.25, 0.25, rank=4, n=64)
+    >>> float(bound)  # gamma / rho = 1, and sqrt(4 / 64)
+    0.25
   """
   checks.scalar("gamma", gamma, low=0.0)
   checks.scalar("rho", rho, low=0.0, high=0.5, open_low=True)
@@ -216,6 +239,12 @@ def two_layer_bound(
   Raises:
     TypeError: if covariance is not floating point.
     ValueError: if shapes disagree or a number is out of range.
+
+  Example:
+    >>> covariance, mean = jnp.eye(2), jnp.zeros(2)
+    >>> bound = jaxmix.theory.two_layer_bound(1.0, covariance, mean, n=8)
+    >>> round(float(bound), 4)  # 2 sqrt(2 / 8)
+    1.0
   """
   checks.scalar("gamma", gamma, low=0.0)
   checks.scalar("n", n, low=1.0)

@@ -39,6 +39,12 @@ def direction_coefficients(
   Raises:
     TypeError: as `standard_loss`.
     ValueError: as `standard_loss`.
+
+  Example:
+    >>> logit_fn, y = lambda x: x[:, 0] - x[:, 1], jnp.array([1, 0])
+    >>> found = jaxmix.theory.direction_coefficients(logit_fn, jnp.eye(2), y)
+    >>> print(np.asarray(found).round(4))  # 1 - sigmoid(1), cosines 1
+    [0.2689 0.2689]
   """
   n, *_ = likelihood.check_data(logit_fn, x, y)
   logits_of = likelihood.single(logit_fn)
@@ -76,6 +82,11 @@ def cosines(
   Raises:
     TypeError: if x is not floating point.
     ValueError: if the logits are neither [n] nor [n, K].
+
+  Example:
+    >>> logit_fn = lambda x: x @ jnp.array([3.0, 4.0])
+    >>> print(np.asarray(jaxmix.theory.cosines(logit_fn, jnp.eye(2))).round(4))
+    [0.6 0.8]
   """
   n, *_ = likelihood.check_data(logit_fn, x)
   logits_of = likelihood.single(logit_fn)
@@ -108,6 +119,12 @@ def loss_cosines(
   Raises:
     TypeError: as `standard_loss`.
     ValueError: as `standard_loss`.
+
+  Example:
+    >>> logit_fn, y = lambda x: x @ jnp.array([3.0, 4.0]), jnp.array([1, 0])
+    >>> found = jaxmix.theory.loss_cosines(logit_fn, jnp.eye(2), y)
+    >>> print(np.asarray(found).round(4))  # the second classified wrong
+    [ 0.6 -0.8]
   """
   n, *_ = likelihood.check_data(logit_fn, x, y)
   loss = likelihood.loss_of_one(logit_fn)

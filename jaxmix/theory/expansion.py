@@ -7,8 +7,8 @@ equivalent (`jaxmix.as_dat`), a = 1 - lam and r an example drawn from x,
   L_mix = mean_i E_D~ E_r psi_ir(a),   psi_ir(a) = l(f(x_i + a (r - x_i)), y_i),
 
 and the expansions are Taylor polynomials of psi at a = 0. They hold for every
-policy, since every policy has a DAT equivalent. Losses are l = h(f) - y f, see
-`likelihood`.
+policy of `jaxmix.policies`, since each has a DAT equivalent; one made by hand
+needs a `quadrature`. Losses are l = h(f) - y f, see `likelihood`.
 
 All functions take logit_fn, x [n, ...] and y; logit_fn must treat examples
 apart (batch norm in evaluation mode). They run under jit and vmap, in the
@@ -67,6 +67,12 @@ def standard_loss(
   Raises:
     TypeError: if x is not floating point, or y makes no sense.
     ValueError: if shapes do not fit.
+
+  Example:
+    >>> x, y = jnp.array([[1.0], [-1.0]]), jnp.array([1, 0])
+    >>> loss = jaxmix.theory.standard_loss(lambda x: 2.0 * x[:, 0], x, y)
+    >>> round(float(loss), 4)  # log(1 + exp(-2))
+    0.1269
   """
   likelihood.check_data(logit_fn, x, y)
   loss = likelihood.loss_of_one(logit_fn, log_partition)
@@ -115,6 +121,13 @@ def mixup_loss(
   Raises:
     TypeError: as `standard_loss`.
     ValueError: as `standard_loss`, or unless one of alpha and policy is given.
+
+  Example:
+    >>> x = y = jnp.array([-1.0, 1.0])
+    >>> square = dict(log_partition=lambda f: 0.5 * f**2)  # least squares
+    >>> loss = jaxmix.theory.mixup_loss(lambda x: x, x, y, alpha=1.0, **square)
+    >>> round(float(loss), 4)  # half the pairs -1/2, half -E[(2 lam - 1)^2] / 2
+    -0.3333
   """
   likelihood.check_data(logit_fn, x, y)
   lam, weight, prob = quadrature(as_policy(alpha, beta, policy), num_nodes)
@@ -176,6 +189,14 @@ def regularizers(
   Raises:
     TypeError: as `standard_loss`.
     ValueError: as `mixup_loss`.
+
+  Example:
+    >>> x = y = jnp.array([-1.0, 1.0])
+    >>> square = dict(log_partition=lambda f: 0.5 * f**2)  # least squares
+    >>> logit_fn = lambda x: x
+    >>> found = jaxmix.theory.regularizers(logit_fn, x, y, alpha=1.0, **square)
+    >>> bool(found.r1 == 0), round(float(found.r2), 4)  # (4 + 0) / 24
+    (True, 0.1667)
   """
   n, *_ = likelihood.check_data(logit_fn, x, y)
   policy = as_policy(alpha, beta, policy)
@@ -247,6 +268,13 @@ def quadratic_mixup_loss(
   Raises:
     TypeError: as `standard_loss`.
     ValueError: as `mixup_loss`.
+
+  Example:
+    >>> x = y = jnp.array([-1.0, 1.0])
+    >>> options = dict(alpha=1.0, log_partition=lambda f: 0.5 * f**2)
+    >>> loss = jaxmix.theory.quadratic_mixup_loss(lambda x: x, x, y, **options)
+    >>> round(float(loss), 4)  # -1/2 + 1/6, exact for least squares
+    -0.3333
   """
   terms = regularizers(
     logit_fn,
@@ -304,6 +332,14 @@ def taylor_mixup_loss(
   Raises:
     TypeError: as `standard_loss`.
     ValueError: as `mixup_loss`, or if order < 0.
+
+  Example:
+    >>> x = y = jnp.array([-1.0, 1.0])
+    >>> square = dict(alpha=1.0, log_partition=lambda f: 0.5 * f**2)
+    >>> taylor = jaxmix.theory.taylor_mixup_loss
+    >>> loss = lambda j: taylor(lambda x: x, x, y, order=j, **square)
+    >>> [round(float(loss(order)), 4) for order in (0, 1, 2)]
+    [-0.5, -0.5, -0.3333]
   """
   n, *_ = likelihood.check_data(logit_fn, x, y)
   moments = shift_moments(as_policy(alpha, beta, policy), order)

@@ -8,6 +8,9 @@ need the law of lam once the mixed label is traded for y_i (their eq. 9),
 whose moments are all functions of q = a b / ((a + b) (a + b + 1)) < 1/4:
 
   E[1 - lam] = 2 q,  E[(1 - lam)^2] = q,  Var(lam) = q (1 - 4 q).
+
+The lemmas are for Mixup alone, so these functions take its two concentrations,
+not a policy as `regularizers` does.
 """
 
 from __future__ import annotations
@@ -71,6 +74,13 @@ def glm_regularizer(
     TypeError: if x is not floating point.
     ValueError: if shapes disagree, the form is unknown, or a concentration is
       a number <= 0.
+
+  Example:
+    >>> theta, x = jnp.array([1.0]), jnp.array([[-1.0], [1.0]])
+    >>> one = jnp.ones_like  # A'' of linear regression
+    >>> added = jaxmix.theory.glm_regularizer(theta, x, one, alpha=1.0)
+    >>> round(float(added), 4)  # (1/18 + 1/6) / (2/3)^2 / 2
+    0.25
   """
   checks.floating("x", x)
   checks.choice("form", form, _FORMS)
@@ -125,6 +135,12 @@ def two_layer_regularizer(
     TypeError: if hidden is not floating point.
     ValueError: if shapes disagree, the form is unknown, or a concentration is
       a number <= 0.
+
+  Example:
+    >>> theta, hidden = jnp.array([1.0]), jnp.array([[-1.0], [1.0]])
+    >>> added = jaxmix.theory.two_layer_regularizer(theta, hidden, alpha=1.0)
+    >>> round(float(added), 4)  # (1/6 + 1/18) / (2/3)^2
+    0.5
   """
   checks.floating("hidden", hidden)
   checks.choice("form", form, _FORMS)

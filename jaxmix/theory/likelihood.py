@@ -28,6 +28,13 @@ def log_partition(logits: chex.Array) -> chex.Array:
 
   Returns:
     Scalar.
+
+  Example:
+    >>> log_partition = jaxmix.theory.likelihood.log_partition
+    >>> round(float(log_partition(jnp.zeros(()))), 4)  # log 2
+    0.6931
+    >>> round(float(log_partition(jnp.zeros(4))), 4)  # log 4
+    1.3863
   """
   if logits.ndim == 0:
     return taylor.softplus(logits)
@@ -44,6 +51,12 @@ def label_dot(logits: chex.Array, label: chex.Array) -> chex.Array:
 
   Returns:
     Scalar.
+
+  Example:
+    >>> logits, half = jnp.array([1.0, 3.0]), jnp.array([0.5, 0.5])
+    >>> label_dot = jaxmix.theory.likelihood.label_dot
+    >>> float(label_dot(logits, 1)), float(label_dot(logits, half))
+    (3.0, 2.0)
   """
   if logits.ndim == 1 and jnp.ndim(label) == 0:
     return jnp.take(logits, label, axis=0)
@@ -58,6 +71,11 @@ def single(logit_fn: LogitFn) -> LogitFn:
 
   Returns:
     The function of one example.
+
+  Example:
+    >>> one = jaxmix.theory.likelihood.single(lambda x: x.astype(jnp.bfloat16))
+    >>> one(jnp.zeros(3))
+    Array([0., 0., 0.], dtype=float32)
   """
 
   def one(x):
@@ -78,6 +96,12 @@ def loss_of_one(
 
   Returns:
     The function of one example and its label.
+
+  Example:
+    >>> logit_fn = lambda x: x @ jnp.ones((3, 4))
+    >>> loss = jaxmix.theory.likelihood.loss_of_one(logit_fn)
+    >>> round(float(loss(jnp.ones(3), 2)), 4)  # log 4
+    1.3863
   """
   logits_of = single(logit_fn)
 
@@ -105,6 +129,11 @@ def check_data(
     TypeError: if x is not floating point, or y is neither integers nor floats,
       or float classes beside [n, K] logits.
     ValueError: if shapes do not fit.
+
+  Example:
+    >>> x, y = jnp.zeros((5, 3)), jnp.zeros(5, int)
+    >>> jaxmix.theory.likelihood.check_data(lambda x: x[:, :2], x, y)
+    (5, 2)
   """
   checks.floating("x", x)
   n = checks.batch_size(x=x)

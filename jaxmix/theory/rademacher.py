@@ -51,6 +51,11 @@ def rademacher_linear(
   Raises:
     TypeError: if x is not floating point.
     ValueError: if x is not [n, d], radius is a number < 0 or num_draws < 2.
+
+  Example:
+    >>> found = jaxmix.theory.rademacher_linear(jax.random.key(0), jnp.eye(4))
+    >>> round(float(found.value), 4)  # sqrt(4) / 4, whatever the signs
+    0.5
   """
   _check_data("x", x)
   checks.scalar("radius", radius, low=0.0)
@@ -89,6 +94,12 @@ def rademacher_ellipsoid(
   Raises:
     TypeError: if x or covariance is not floating point.
     ValueError: if shapes disagree or a number is out of range.
+
+  Example:
+    >>> key, x, covariance = jax.random.key(0), jnp.eye(4), 4.0 * jnp.eye(4)
+    >>> found = jaxmix.theory.rademacher_ellipsoid(key, x, covariance)
+    >>> round(float(found.value), 4)  # half the ball's
+    0.25
   """
   _check_data("x", x)
   root, _ = inverse_root(covariance, x.shape[1])
@@ -111,6 +122,12 @@ def inverse_root(
   Raises:
     TypeError: if the covariance is not floating point.
     ValueError: if its shape is not (size, size).
+
+  Example:
+    >>> covariance = jnp.array([[4.0, 0.0], [0.0, 0.0]])
+    >>> root, rank = jaxmix.theory.rademacher.inverse_root(covariance, 2)
+    >>> bool(jnp.allclose(root @ root.T, covariance / 16)), float(rank)
+    (True, 1.0)
   """
   checks.floating("covariance", covariance)
   if jnp.shape(covariance) != (size, size):

@@ -1,0 +1,68 @@
+"""Runs the example that every docstring of the library ends with."""
+
+import doctest
+import importlib
+import pkgutil
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jaxmix
+
+# What a reader of a docstring is taken to have imported.
+NAMES = {"jax": jax, "jaxmix": jaxmix, "jnp": jnp, "np": np, "optax": optax}
+
+
+def docstrings_with_examples():
+  """Every docstring with a `>>>`, of modules, functions, classes, methods."""
+  finder = doctest.DocTestFinder(exclude_empty=True)
+  names = [jaxmix.__name__] + [
+    module.name for module in pkgutil.walk_packages(jaxmix.__path__, "jaxmix.")
+  ]
+  return {
+    found.name: found
+    for name in names
+    for found in finder.find(importlib.import_module(name), extraglobs=NAMES)
+    if found.examples
+  }
+
+
+EXAMPLES = docstrings_with_examples()
+
+
+@pytest.mark.parametrize("name", sorted(EXAMPLES))
+def test_prints_what_it_says(name):
+  report = []
+  runner = doctest.DocTestRunner(verbose=False)
+  # The names a module happens to import are not the reader's.
+  EXAMPLES[name].globs = dict(NAMES)
+  runner.run(EXAMPLES[name], out=report.append)
+  assert not runner.failures, "".join(report)
+
+
+def test_the_walk_finds_functions_classes_and_subpackages():
+  assert EXAMPLES.keys() >= {
+    "jaxmix.policies.untied",
+    "jaxmix.losses.MixedTargets",
+    "jaxmix.theory.moments.beta_moment",
+  }
+
+
+def test_a_wrong_number_is_caught():
+  (test,) = doctest.DocTestFinder().find(wrong, "wrong", globs={})
+  runner = doctest.DocTestRunner(verbose=False)
+  runner.run(test, out=lambda text: None)
+  assert (runner.failures, runner.tries) == (1, 2)
+
+
+def wrong():
+  """Is not so.
+
+  Example:
+    >>> two = 2
+    >>> two + two
+    5
+  """
