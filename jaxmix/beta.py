@@ -19,8 +19,10 @@ from jaxmix import checks
 
 # sigmoid(-104) is the smallest float32 denormal: beyond it lam is exactly 0.
 _LOGIT_LIMIT = 104.0
+# 2 * 104 / 2^40 is below the spacing of float32 logits above 0.01.
 _BISECTIONS = 40
 _LOGIT_TAIL = 30.0
+# In place of the infinite logit of probability 0 or 1, so that 0 times it is 0.
 _LOGIT_END = 1e6
 
 

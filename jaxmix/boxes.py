@@ -72,6 +72,7 @@ class CutMixPlan:
       partners = self.source.inputs(tree)
     else:
       checks.same_shapes("partners", partners, tree)
+    # A mask, not slices: boxes are traced and differ between examples.
     top, bottom, left, right = (self.box[:, i, None, None] for i in range(4))
     row = jnp.arange(height, dtype=jnp.int32)[None, :, None]
     column = jnp.arange(width, dtype=jnp.int32)[None, None, :]
@@ -135,9 +136,11 @@ def draw_cutmix(
   plan = mixing.draw(
     key_plan, size, policy=policies.mixup(alpha), pairing=pairing, mask=mask
   )
+  # An example without a real partner has lam = 1, and so an empty box.
   side = jnp.sqrt(1.0 - plan.lam)
 
   def span(key, length):
+    # The whole of an odd side, where Yun et al.'s code cuts 2 * (cut // 2).
     cut = jnp.floor(side * length).astype(jnp.int32)
     centre = jax.random.randint(key, (size,), 0, length, jnp.int32)
     start = jnp.clip(centre - cut // 2, 0, length)
@@ -146,6 +149,7 @@ def draw_cutmix(
   top, bottom = span(key_row, height)
   left, right = span(key_column, width)
   area = ((bottom - top) * (right - left)).astype(jnp.float32)
+  # Not the lam drawn: labels say what is seen, after the border's clipping.
   kept = 1.0 - area / float(height * width)
   return CutMixPlan(
     lam=kept,
@@ -153,6 +157,7 @@ def draw_cutmix(
     partner=plan.partner,
     box=jnp.stack([top, bottom, left, right], axis=-1),
     size=(height, width),
+    # Of the law drawn from: clipped areas depend on H and W, too.
     mean_shift=plan.mean_shift,
     mask=mask,
     source=plan.source,

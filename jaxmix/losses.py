@@ -60,6 +60,7 @@ class MixedTargets:
       raise ValueError(
         f"num_classes={num_classes}, but labels have {first.shape[-1]} classes."
       )
+    # In float32: bfloat16 labels would round the weight to 8 bits.
     weight = expand(self.weight, first.ndim)
     first, second = first.astype(jnp.float32), second.astype(jnp.float32)
     return weight * first + (1.0 - weight) * second
@@ -130,6 +131,7 @@ def softmax_cross_entropy(
   """
   checks.label_array("labels", labels)
   checks.scalar("label_smoothing", label_smoothing, low=0.0, high=1.0)
+  # logsumexp over many classes needs more than bfloat16's 8 bits.
   logits = logits.astype(jnp.float32)
   if jnp.issubdtype(labels.dtype, jnp.integer):
     if labels.shape != logits.shape[:-1]:
@@ -146,8 +148,10 @@ def softmax_cross_entropy(
       )
     labels = labels.astype(jnp.float32)
     loss = optax.softmax_cross_entropy(logits, labels)
+  # A traced value may be 0 as well, but cannot be asked.
   if isinstance(label_smoothing, (int, float)) and label_smoothing == 0.0:
     return loss
+  # The cross-entropy of the uniform label, without smoothed [B, K] labels.
   uniform = jax.nn.logsumexp(logits, axis=-1) - jnp.mean(logits, axis=-1)
   return (1.0 - label_smoothing) * loss + label_smoothing * uniform
 
@@ -253,7 +257,9 @@ def label_embeddings(
         f"orthonormal=True needs dim >= num_classes, got dim={dim} and "
         f"num_classes={num_classes}."
       )
+    # A QR of [dim, dim], once.
     return jax.random.orthogonal(key, dim, dtype=jnp.float32)[:num_classes]
+  # A normal vector's direction is uniform on the sphere.
   rows = jax.random.normal(key, (num_classes, dim), jnp.float32)
   return rows / jnp.linalg.norm(rows, axis=-1, keepdims=True)
 

@@ -140,12 +140,14 @@ def look_up(x: chex.Array, index: chex.Array) -> chex.Array:
     Array([7, 5, 7], dtype=int32)
   """
   x, index = jnp.asarray(x), jnp.asarray(index)
+  # A TPU rounds a product's wider operands to bfloat16: exact for it alone.
   if x.dtype != jnp.bfloat16 or x.ndim < 2 or len(x) > _LARGEST_PRODUCT:
     return _gather(x, index)
   return jax.lax.platform_dependent(x, index, tpu=_product, default=_gather)
 
 
 def _gather(x, index):
+  # The default mode fills with nan, which costs a mask and a select.
   return jnp.take(x, index, axis=0, mode="clip")
 
 
@@ -199,9 +201,11 @@ def roll(
   """
   del key
   if mask is None:
+    # Indices, not `jnp.roll`: labels and features are looked up by them, too.
     position = jnp.arange(batch_size, dtype=jnp.int32)
     return Partners((position + 1) % batch_size)
   ranks, count = _ranks(mask)
+  # The real examples first, in their order; a batch may hold none.
   nth = jnp.argsort(~mask, stable=True).astype(jnp.int32)
   return _among_real(mask, nth[(ranks + 1) % jnp.maximum(count, 1)])
 
@@ -264,6 +268,8 @@ def ring(axis_name: str) -> Pairing:
     count = jnp.sum(theirs, dtype=jnp.int32)
     shuffled = order[jnp.argsort(~theirs[order], stable=True)]
     ranks, _ = _ranks(mask)
+    # The neighbour may have fewer real examples than there are here: some are
+    # then taken twice.
     index = shuffled[jnp.where(mask, ranks, 0) % jnp.maximum(count, 1)]
     return Partners(index, source, mask & (count > 0))
 

@@ -126,6 +126,7 @@ def mixup(
   logit = _logit_sampler(alpha, beta, per_example, stratified)
 
   def sample(key, shape):
+    # Only here are the logit's digits given up: lam may be exactly 0 or 1.
     lam = jax.nn.sigmoid(logit(key, shape))
     return lam, lam
 
@@ -133,6 +134,7 @@ def mixup(
     lam, prob = beta_law.nodes(alpha, beta, num_nodes)
     return lam, lam, prob
 
+  # In closed form, and so without quadrature where alpha is traced.
   total = alpha + beta
   mean_shift = 2.0 * alpha * beta / (total * (total + 1.0))
   return MixingPolicy(sample, mean_shift, quadrature)
@@ -179,10 +181,15 @@ def untied(
     key_lam, key_flip = jax.random.split(key)
     flips = jax.random.bernoulli(key_flip, 0.5, shape if per_example else ())
     logit = draw_logit(key_lam, shape)
+    # A change of sign, where 1 - lam would round a small lam away.
     logit = jnp.where(flips, -logit, logit)
+    # From the logit, not from lam: at lam = 0 or 1 and alpha = beta the product
+    # would be 0 * inf.
     weight = jax.nn.sigmoid((alpha - beta) * logit)
     return jax.nn.sigmoid(logit), weight
 
+  # The equivalent's nodes: this law's own weight goes like a power at the ends,
+  # lam^(alpha - beta), and Gauss-Jacobi wants polynomials.
   return MixingPolicy(
     sample, beta / (alpha + beta), _whole_label_nodes(alpha, beta)
   )
@@ -283,6 +290,7 @@ def weighted(
     lam = jax.nn.sigmoid(logit(key, shape))
     return lam, gamma(lam)
 
+  # Once, when the policy is made: it does not depend on the draw.
   lam, prob = beta_law.nodes(alpha, beta)
   lam, prob = jnp.asarray(lam, jnp.float32), jnp.asarray(prob, jnp.float32)
   kept = gamma(lam)
@@ -290,6 +298,7 @@ def weighted(
 
   def quadrature(num_nodes):
     lam, prob = beta_law.nodes(alpha, beta, num_nodes)
+    # The nodes may be float64, but weight_fn is promised float32.
     return lam, gamma(jnp.asarray(lam, jnp.float32)), prob
 
   return MixingPolicy(sample, shift, quadrature)
@@ -379,12 +388,14 @@ def as_dat(policy: MixingPolicy) -> MixingPolicy:
   def sample(key, shape):
     key_policy, key_keep = jax.random.split(key)
     lam, weight = policy.sample(key_policy, shape)
+    # Strictly below, as draws are in [0, 1): weight 0 never keeps, 1 always.
     keeps = jax.random.uniform(key_keep, shape, jnp.float32) < weight
     return jnp.where(keeps, lam, 1.0 - lam), jnp.ones_like(lam)
 
   def quadrature(num_nodes):
     assert policy.quadrature is not None
     lam, weight, prob = policy.quadrature(num_nodes)
+    # Both outcomes of the swap, so twice the nodes and no randomness.
     xp = _numbers(weight)
     lam = xp.concatenate([lam, 1.0 - lam])
     prob = xp.concatenate([prob * weight, prob * (1.0 - weight)])

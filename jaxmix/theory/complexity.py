@@ -16,7 +16,9 @@ from jaxmix import checks
 from jaxmix.theory import rademacher
 
 Curvature = Callable[[chex.Array], chex.Array]
+# Of [0, 100] to 1e-16.
 _BISECTIONS = 60
+# exp(-12^2 / 2) is 5e-32: no A'' that grows like a power sees what is cut off.
 _GAUSS_LIMIT = 12.0
 
 
@@ -80,6 +82,7 @@ def rademacher_mixup_class(
 
   top = jnp.asarray(max_radius, x.dtype)
   bounds = jnp.zeros_like(top), top
+  # The lower end is always inside, so that the radius is never overstated.
   radius, _ = jax.lax.fori_loop(0, _BISECTIONS, halve, bounds)
   return rademacher.rademacher_ellipsoid(
     key, x, covariance, radius=radius, num_draws=num_draws
@@ -118,6 +121,7 @@ def gaussian_curvature(
     if not jnp.issubdtype(v.dtype, jnp.floating):
       v = v.astype(float)
     z = jnp.linspace(-_GAUSS_LIMIT, _GAUSS_LIMIT, num_nodes, dtype=v.dtype)
+    # Divided by its own sum: a constant A'' comes out exactly.
     density = jnp.exp(-0.5 * z * z)
     z = z.reshape((1,) * v.ndim + (-1,))
     return second_derivative(v[..., None] * z) @ (density / jnp.sum(density))
@@ -253,4 +257,5 @@ def two_layer_bound(
   root, rank = rademacher.inverse_root(covariance, jnp.shape(mean)[0])
   shift = jnp.sum((mean @ root) ** 2)
   gamma = jnp.asarray(gamma, covariance.dtype)
+  # The 2 is the theorem's; the expectation is bounded without it.
   return 2.0 * jnp.sqrt(gamma * (rank + shift) / n)

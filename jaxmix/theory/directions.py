@@ -54,6 +54,7 @@ def direction_coefficients(
   def one(example):
     point, label = example
     logits = logits_of(point)
+    # g(f) - y under either link.
     pull = jax.grad(
       lambda f: likelihood.log_partition(f) - likelihood.label_dot(f, label)
     )
@@ -142,6 +143,7 @@ def _cosines_of_gradients(
   logits_of: LogitFn, point: chex.Array, direction: chex.Array
 ) -> chex.Array:
   """cos(df_k(point), direction) for every logit, some classes at once."""
+  # One forward pass; then a backward pass a class, however large d is.
   logits, pull_back = jax.vjp(logits_of, point)
   one = lambda cotangent: _cosine(pull_back(cotangent)[0], direction)
   if logits.ndim == 0:
@@ -154,5 +156,6 @@ def _cosine(gradient: chex.Array, direction: chex.Array) -> chex.Array:
   gradient = gradient.reshape(-1)
   direction = direction.reshape(-1).astype(gradient.dtype)
   length = jnp.linalg.norm(gradient) * jnp.linalg.norm(direction)
+  # Two wheres: 0 / 0 is nan in the gradient even where it is not chosen.
   safe = jnp.where(length > 0.0, length, 1.0)
   return jnp.where(length > 0.0, gradient @ direction / safe, 0.0)

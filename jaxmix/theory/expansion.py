@@ -131,6 +131,7 @@ def mixup_loss(
   """
   likelihood.check_data(logit_fn, x, y)
   lam, weight, prob = quadrature(as_policy(alpha, beta, policy), num_nodes)
+  # Where alpha is known, found in float64 and rounded once.
   lam, weight, prob = (
     jnp.asarray(v).astype(x.dtype) for v in (lam, weight, prob)
   )
@@ -148,6 +149,7 @@ def mixup_loss(
     values = jax.vmap(at_node)(lam, weight)
     return jnp.sum(prob.astype(values.dtype) * values)
 
+  # A pair takes all nodes at once.
   return _mean_over_pairs(pair, len(x), evaluations_at_once // len(prob))
 
 
@@ -206,6 +208,7 @@ def regularizers(
 
   def along(point, label, direction):
     """First order, and the two parts of the second, along one direction."""
+    # Forward over forward: d2f along one direction, and no d x d Hessian.
     logits, first, second = derivatives(logits_of, point, direction, 2)
     _, slope, curvature = derivatives(log_partition, logits, first, 2)
     _, bend = jax.jvp(log_partition, (logits,), (second,))
@@ -224,9 +227,12 @@ def regularizers(
     def add(total, direction):
       return total + along(point, label, direction)[1:], None
 
+    # One direction after another: side by side they would take min(n, d) times
+    # the memory.
     total, _ = jax.lax.scan(add, towards_mean[1:], spread)
     return jnp.concatenate([towards_mean[:1], total])
 
+  # Each example again on the way back, rather than every scan's steps kept.
   terms = jax.lax.map(
     jax.checkpoint(one),
     (x, jnp.asarray(y)),
@@ -347,6 +353,8 @@ def taylor_mixup_loss(
   y = jnp.asarray(y)
 
   def pair(i, j):
+    # Each partner by itself: from order 3 on the covariance of x, which spares
+    # `regularizers` the pairs, does not tell all.
     psi = derivatives(lambda point: loss(point, y[i]), x[i], x[j] - x[i], order)
     total = jnp.zeros_like(psi[0])
     factorial = 1.0
@@ -364,6 +372,7 @@ def _covariance_factor(x: chex.Array) -> chex.Array:
   """[min(n, d), ...] directions whose squares add up to the covariance."""
   n, shape = len(x), x.shape[1:]
   centred = (x - jnp.mean(x, axis=0, keepdims=True)).reshape(n, -1)
+  # R'R = X'X, so that R's min(n, d) rows do for n.
   if n > centred.shape[1]:
     centred = jnp.linalg.qr(centred, mode="r")
   return (centred / n**0.5).reshape(-1, *shape)
@@ -373,6 +382,7 @@ def _mean_over_pairs(value, n: int, at_once: int) -> chex.Array:
   """Mean of value(i, j) over all pairs, some of them at once."""
   if at_once < 1:
     at_once = 1
+  # Memory is then one block's: the way back computes pairs again.
   value = jax.checkpoint(value)
 
   def row(i):
@@ -381,5 +391,7 @@ def _mean_over_pairs(value, n: int, at_once: int) -> chex.Array:
     )
     return jnp.mean(terms)
 
+  # Short rows go several at once. The mean of rows' means also loses less in
+  # float32 than one sum of n^2 terms.
   rows_at_once = max(1, min(n, at_once // n))
   return jnp.mean(jax.lax.map(row, jnp.arange(n), batch_size=rows_at_once))

@@ -92,10 +92,12 @@ def glm_regularizer(
       f"second_derivative must be elementwise, [n] to [n]: got shape "
       f"{jnp.shape(curvature)} for {u.shape}."
     )
+  # theta^T Sigma theta, without the [p, p] Sigma.
   spread = jnp.mean(u * u)
   if form == "printed":
     return 0.5 * _product(_ratio_moment(a, b), jnp.mean(curvature) * spread)
   q, mean, variance = _moments(a, b)
+  # Over m^2, the constant that theta absorbs; Lemma 3.3 divides by lam^2.
   inner = (variance * u * u + q * spread) / mean**2
   return 0.5 * jnp.mean(curvature * inner)
 
@@ -171,6 +173,7 @@ def _predictions(theta, x):
 
 def _moments(a, b):
   """E[(1 - lam)^2], E[lam] and Var(lam) under D~."""
+  # Two ratios below 1: a product a b could over- or underflow.
   q = (a / (a + b)) * (b / (a + b + 1.0))
   return q, 1.0 - 2.0 * q, q * (1.0 - 4.0 * q)
 
@@ -178,6 +181,7 @@ def _moments(a, b):
 def _ratio_moment(a, b):
   """E[(1 - lam)^2 / lam^2] under D~, infinite unless a > 1 and b > 1."""
   finite = (a > 1.0) & (b > 1.0)
+  # Two wheres: 1 / (a - 1) at a = 1 makes even an unused gradient nan.
   below_a, below_b = (jnp.where(finite, c - 1.0, 1.0) for c in (a, b))
   value = b * (b + 1.0) / below_a + a * (a + 1.0) / below_b
   return jnp.where(finite, value / (a + b), jnp.inf)

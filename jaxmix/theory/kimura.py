@@ -105,6 +105,7 @@ def kimura_linear_gap(
   variance = jnp.sum((x - mean) ** 2) / x.shape[0]
   # (a - b) / (sqrt a + sqrt b), which does not cancel where the mean is large.
   whole = jnp.sqrt(variance + shift)
+  # The shift whole: eq. (19) has lam^2 + (1 - lam)^2 times it, too little.
   mixed = jnp.sqrt(lam**2 * variance + shift)
   total = whole + mixed
   gap = (1.0 - lam**2) * variance / jnp.where(total > 0.0, total, 1.0)
@@ -172,6 +173,7 @@ def kimura_network_gap(
   center = average if mean is None else mean.astype(x.dtype)[None]
   largest = _largest_norm(x)
   gap = largest - _largest_norm(lam * x + (1.0 - lam) * average)
+  # The triangle inequality's lam |x_i| + (1 - lam) |xbar| in place of |x~_i|.
   printed = (1.0 - lam) * (largest - jnp.linalg.norm(average))
   bound = (1.0 - lam) * _largest_norm(x - center)
   return NetworkGap(scale * gap, scale * printed, scale * bound)

@@ -37,6 +37,7 @@ def log_partition(logits: chex.Array) -> chex.Array:
     1.3863
   """
   if logits.ndim == 0:
+    # `jax.nn.softplus` loses its second derivative at 0 in Taylor mode.
     return taylor.softplus(logits)
   return jax.nn.logsumexp(logits)
 
@@ -58,6 +59,7 @@ def label_dot(logits: chex.Array, label: chex.Array) -> chex.Array:
     >>> float(label_dot(logits, 1)), float(label_dot(logits, half))
     (3.0, 2.0)
   """
+  # No one-hot: this runs for each of n^2 pairs.
   if logits.ndim == 1 and jnp.ndim(label) == 0:
     return jnp.take(logits, label, axis=0)
   return jnp.sum(jnp.asarray(label).astype(logits.dtype) * logits)
@@ -79,6 +81,7 @@ def single(logit_fn: LogitFn) -> LogitFn:
   """
 
   def one(x):
+    # A batch of one, which vmap makes a batch again.
     logits = logit_fn(x[None])[0]
     return logits.astype(np.promote_types(logits.dtype, np.float32))
 

@@ -42,6 +42,7 @@ def beta_moment(
     raise ValueError(f"j must be at least 0, got {j}.")
   a = checks.concentration("alpha", alpha)
   b = checks.concentration("beta", beta)
+  # Factor by factor: Gamma functions would overflow, or cancel as logs.
   kept: Any = a / (a + b)
   swapped: Any = b / (a + b)
   for k in range(j):
@@ -73,6 +74,7 @@ def shift_moments(policy: policies.MixingPolicy, order: int) -> chex.Array:
   """
   if order < 0:
     raise ValueError(f"order must be at least 0, got {order}.")
+  # m nodes are exact to degree 2 m - 1, and weight may add one to the power's.
   lam, weight, prob = quadrature(policy, max(NODES, order + 1))
   xp = np if isinstance(prob * weight, np.ndarray) else jnp
   powers = [

@@ -62,6 +62,7 @@ def rademacher_linear(
   if num_draws < 2:
     raise ValueError(f"num_draws must be at least 2, got {num_draws}.")
   signs = jax.random.rademacher(key, (num_draws, x.shape[0]), x.dtype)
+  # The supremum over the ball is this norm: nothing is optimised.
   norms = jnp.linalg.norm(signs @ x / x.shape[0], axis=1)
   norms = norms * jnp.asarray(radius, x.dtype)
   return Estimate(jnp.mean(norms), jnp.std(norms, ddof=1) / num_draws**0.5)
@@ -103,6 +104,7 @@ def rademacher_ellipsoid(
   """
   _check_data("x", x)
   root, _ = inverse_root(covariance, x.shape[1])
+  # theta = root u with |u| <= radius: the ball's complexity on root^T x.
   root = root.astype(x.dtype)
   return rademacher_linear(key, x @ root, radius=radius, num_draws=num_draws)
 
@@ -139,6 +141,7 @@ def inverse_root(
   # A singular value this small is what rounding leaves of zero.
   tolerance = 10 * len(values) * jnp.finfo(values.dtype).eps
   kept = values > tolerance * jnp.max(jnp.abs(values))
+  # Two wheres: rsqrt of what is dropped is inf or nan, in the gradient too.
   scale = jnp.where(kept, jax.lax.rsqrt(jnp.where(kept, values, 1.0)), 0.0)
   return vectors * scale[None, :], jnp.sum(kept).astype(values.dtype)
 

@@ -115,7 +115,9 @@ def quadratic_adversarial_loss(
     steepness = jnp.sqrt(jnp.sum(jnp.square(gradient)).astype(logits.dtype))
     prob = jax.nn.sigmoid(logits)
     residual = jnp.abs(prob - jnp.asarray(label).astype(prob.dtype))
+    # h'' of the logistic loss; eq. (6)'s further d is a misprint, see above.
     curvature = prob * (1.0 - prob)
+    # The worst step is along df, towards the side that the residual is on.
     move = eta * steepness
     return loss(point, label) + residual * move + 0.5 * curvature * move**2
 
@@ -179,6 +181,7 @@ def mixup_radius(
     smallest_norm = jnp.min(jnp.linalg.norm(flat, axis=1))
   else:
     smallest_norm = checks.scalar("smallest_norm", smallest_norm, low=0.0)
+  # shift_moments, not policy.mean_shift, which `erm` lets its caller choose.
   per_example = (
     aligned
     * jnp.asarray(smallest_norm / flat.shape[1] ** 0.5).astype(aligned.dtype)
@@ -229,6 +232,7 @@ def robustness_bound(
   n = _check_binary(logit_fn, x, y)
   policy = as_policy(alpha, beta, policy)
   radius = mixup_radius(logit_fn, x, policy=policy, smallest_norm=smallest_norm)
+  # The d of one example's whole input.
   root = (x.size // n) ** 0.5
   attacked = lambda eps: quadratic_adversarial_loss(logit_fn, x, y, eps * root)
   return RobustnessBound(
@@ -264,11 +268,13 @@ def robustness_assumptions(
   """
   _check_binary(logit_fn, x, y)
   logits_of = likelihood.single(logit_fn)
+  # Euler: df(x) x = f(x) for a homogeneous f; one jvp, and no gradient.
   logits, along_itself = jax.vmap(
     lambda point: jax.jvp(logits_of, (point,), (point,))
   )(x)
   label = jnp.asarray(y).astype(logits.dtype)
   return RobustnessAssumptions(
+    # The paper's Theta lets a logit be exactly 0.
     right=jnp.all((2.0 * label - 1.0) * logits >= 0.0),
     off_centre=jnp.linalg.norm(jnp.mean(x, axis=0).reshape(-1)),
     inhomogeneity=jnp.max(jnp.abs(logits - along_itself)),
