@@ -55,7 +55,7 @@ def fgsm(
 
   Example:
     >>> x, y = jnp.array([[1.0, 0.0]]), jnp.array([0])
-    >>> jaxmix.fgsm(lambda x: x, x, y, epsilon=0.25).tolist()  # logits x
+    >>> jaxmix.fgsm(lambda x: x, x, y, epsilon=0.25).tolist()  # logits = x
     [[0.75, 0.25]]
   """
   checks.floating("inputs", inputs)

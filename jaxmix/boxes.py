@@ -104,7 +104,8 @@ def draw_cutmix(
   Yun et al., 2019, https://arxiv.org/abs/1905.04899, section 3: a box of sides
   H sqrt(1 - lam) and W sqrt(1 - lam) around a uniform pixel, clipped at the
   border. lam and weight are then the area really kept, after rounding and
-  clipping.
+  clipping. A side of an odd number of pixels is pasted whole; the authors' code
+  pastes 2 (side // 2) of it.
 
   Args:
     key: PRNG key; give every replica its own.

@@ -1,8 +1,10 @@
-"""Runs the example that every docstring of the library ends with."""
+"""Runs the examples: every docstring's of the library, and docs/examples.md."""
 
 import doctest
 import importlib
+import pathlib
 import pkgutil
+import re
 
 import jax
 import jax.numpy as jnp
@@ -30,11 +32,26 @@ def docstrings_with_examples():
   }
 
 
-EXAMPLES = docstrings_with_examples()
+def page_with_examples():
+  """The sections of docs/examples.md, each for a session of its own."""
+  path = pathlib.Path(__file__).parents[1] / "docs" / "examples.md"
+  sections = re.split(r"^## ", path.read_text(), flags=re.MULTILINE)[1:]
+  found = {}
+  for section in sections:
+    title = section.splitlines()[0]
+    code = "".join(re.findall(r"```pycon\n(.*?)```", section, re.DOTALL))
+    found[title] = doctest.DocTestParser().get_doctest(
+      code, NAMES, title, str(path), 0
+    )
+  return found
+
+
+EXAMPLES = docstrings_with_examples() | page_with_examples()
 
 
 @pytest.mark.parametrize("name", sorted(EXAMPLES))
 def test_prints_what_it_says(name):
+  assert EXAMPLES[name].examples
   report = []
   runner = doctest.DocTestRunner(verbose=False)
   # The names a module happens to import are not the reader's.

@@ -296,7 +296,7 @@ def constant_radius(
 
   Args:
     prob: p, the probability of |cos(x, theta)| >= tau, in (0, 1].
-    tau: the cosine, in [0, 1]; the theorem says (0, 1), and 0 gives R~ = 0.
+    tau: the cosine, in [0, 1]; Assumption 3.1 has (0, 1), and 0 gives R~ = 0.
     curvature: k, a lower bound on g(f) (1 - g(f)) over the examples, in [0,
       1/4]; 0 gives R~ = 0.
     residual: (k1, k2), bounds on |g(f) - y| over the examples, k1 in [0, 1] and
