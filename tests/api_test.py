@@ -230,8 +230,9 @@ def test_classes_that_users_make_end_with_an_example():
     assert example_of(inspect.getdoc(CLASSES[name]))
 
 
-def test_the_list_of_what_lacks_an_example_names_functions_that_exist():
+def test_the_lists_of_exceptions_name_what_exists():
   assert FUNCTIONS.keys() >= PENDING
+  assert {path.name for path in (ROOT / "jaxmix").rglob("*.py")} >= RAGGED
 
 
 @pytest.mark.parametrize(
