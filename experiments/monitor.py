@@ -108,7 +108,7 @@ def create(
       return network.apply(state.params, state.batch_stats, at)[0]
 
     data = logit_fn, inputs - centre, labels
-    terms = theory.regularizers(*data, policy=law, block_size=_BLOCK)
+    terms = theory.regularizers(*data, policy=law, examples_at_once=_BLOCK)
     radius = theory.mixup_radius(*data, policy=law)
     values = {
       "theory_r1": terms.r1,
@@ -118,7 +118,7 @@ def create(
       "theory_mean_radius": jnp.mean(radius.per_example),
     }
     if task.num_outputs <= _MAX_CLASSES:
-      alpha = theory.direction_coefficients(*data, block_size=_BLOCK)
+      alpha = theory.direction_coefficients(*data, examples_at_once=_BLOCK)
       values["theory_min_coefficient"] = jnp.min(alpha)
       values["theory_negative_coefficients"] = jnp.mean(
         (alpha < 0.0).astype(jnp.float32)

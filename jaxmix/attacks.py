@@ -52,11 +52,17 @@ def fgsm(
   Raises:
     TypeError: if inputs are not floating point.
     ValueError: if batch sizes differ or epsilon is a number < 0.
+
+  Example:
+    >>> x, y = jnp.array([[1.0, 0.0]]), jnp.array([0])
+    >>> jaxmix.fgsm(lambda x: x, x, y, epsilon=0.25).tolist()  # logits = x
+    [[0.75, 0.25]]
   """
   checks.floating("inputs", inputs)
   checks.batch_size(inputs=inputs, labels=labels)
   epsilon = checks.scalar("epsilon", epsilon, low=0.0)
   gradient = _gradient(apply_fn, inputs, labels, loss_fn)
+  # sign(0) is 0: inputs that the loss does not see stay.
   step = jnp.asarray(epsilon, gradient.dtype) * jnp.sign(gradient)
   return _clip(inputs + step, bounds)
 
@@ -85,7 +91,8 @@ def pgd(
   Call it under `jit`: eagerly it compiles its loop at every call.
 
   Args:
-    key: PRNG key of the random start; unused without one.
+    key: PRNG key of the random start. With random_start=False nothing is drawn
+      and any key will do.
     apply_fn: maps inputs [B, ...] to logits.
     inputs: [B, ...] floats.
     labels: whatever `loss_fn` takes beside logits.
@@ -110,6 +117,12 @@ def pgd(
     TypeError: if inputs are not floating point.
     ValueError: if batch sizes differ, the norm is unknown, or a number is out
       of range.
+
+  Example:
+    >>> key, x, y = jax.random.key(0), jnp.array([[0.75, 0.75]]), jnp.array([0])
+    >>> ball = dict(epsilon=0.5, bounds=(0.0, 1.0))
+    >>> jaxmix.pgd(key, lambda x: x, x, y, **ball).tolist()  # in its corner
+    [[0.25, 1.0]]
   """
   checks.floating("inputs", inputs)
   checks.batch_size(inputs=inputs, labels=labels)
@@ -117,6 +130,7 @@ def pgd(
   epsilon = checks.scalar("epsilon", epsilon, low=0.0)
   if steps < 1:
     raise ValueError(f"steps must be at least 1, got {steps}.")
+  # Madry et al.'s: reaches the border from any start, and may move along it.
   if step_size is None:
     step_size = 2.5 * epsilon / steps
   step_size = checks.scalar("step_size", step_size, low=0.0)
@@ -135,6 +149,7 @@ def pgd(
     else:
       length = _l2_norm(delta)
       delta = delta * jnp.minimum(1.0, epsilon / jnp.maximum(length, 1e-12))
+    # The bounds last: they hold the clean input, so delta only shrinks.
     return _clip(clean + delta, bounds) - clean
 
   def ascend(_, delta):
@@ -207,5 +222,6 @@ def _random_in_ball(key, like, epsilon, norm):
   direction = direction / jnp.maximum(_l2_norm(direction), 1e-12)
   dimension = max(1, math.prod(shape[1:]))
   radius_shape = shape[:1] + (1,) * (len(shape) - 1)
+  # Volume grows as radius^dimension: its root is uniform in the ball.
   radius = jax.random.uniform(key_radius, radius_shape, dtype)
   return epsilon * radius ** (1.0 / dimension) * direction

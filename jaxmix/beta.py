@@ -19,8 +19,10 @@ from jaxmix import checks
 
 # sigmoid(-104) is the smallest float32 denormal: beyond it lam is exactly 0.
 _LOGIT_LIMIT = 104.0
+# 2 * 104 / 2^40 is below the spacing of float32 logits above 0.01.
 _BISECTIONS = 40
 _LOGIT_TAIL = 30.0
+# In place of the infinite logit of probability 0 or 1, so that 0 times it is 0.
 _LOGIT_END = 1e6
 
 
@@ -46,6 +48,12 @@ def sample_logit(
 
   Raises:
     ValueError: if a concentration is a number <= 0, or not a scalar.
+
+  Example:
+    >>> logit = jaxmix.beta.sample_logit(jax.random.key(0), 0.001, 0.001, (99,))
+    >>> lam = jax.nn.sigmoid(logit)  # some round to 0 or 1
+    >>> bool(jnp.any((lam == 0) | (lam == 1))), bool(jnp.isfinite(logit).all())
+    (True, True)
   """
   alpha = checks.concentration("alpha", alpha)
   beta = checks.concentration("beta", beta)
@@ -71,6 +79,12 @@ def quantile_logit(
 
   Returns:
     float32 logits shaped like `prob`.
+
+  Example:
+    >>> prob = jnp.array([0.25, 0.5, 0.75])
+    >>> logit = jaxmix.beta.quantile_logit(prob, 1.0, 1.0)  # the uniform law
+    >>> print(np.asarray(jax.nn.sigmoid(logit)).round(3))
+    [0.25 0.5  0.75]
   """
   prob = jnp.asarray(prob, jnp.float32)
   a = jnp.full(prob.shape, checks.concentration("alpha", alpha), jnp.float32)
@@ -122,6 +136,12 @@ def stratified_logit(
 
   Returns:
     float32 logits of the given shape.
+
+  Example:
+    >>> logit = jaxmix.beta.stratified_logit(jax.random.key(0), 1.0, 1.0, (4,))
+    >>> lam = jax.nn.sigmoid(logit)  # uniform: one in each quarter of [0, 1]
+    >>> sorted(jnp.floor(4 * lam).tolist())
+    [0.0, 1.0, 2.0, 3.0]
   """
   n = int(np.prod(shape, dtype=np.int64))
   key_order, key_place = jax.random.split(key)
@@ -131,7 +151,12 @@ def stratified_logit(
 
 
 def mean(alpha: chex.Numeric, beta: chex.Numeric) -> Any:
-  """E[lam] = alpha / (alpha + beta) under Beta(alpha, beta)."""
+  """E[lam] = alpha / (alpha + beta) under Beta(alpha, beta).
+
+  Example:
+    >>> jaxmix.beta.mean(1.0, 3.0)
+    0.25
+  """
   alpha = checks.concentration("alpha", alpha)
   beta = checks.concentration("beta", beta)
   return alpha / (alpha + beta)
@@ -158,6 +183,13 @@ def nodes(
 
   Raises:
     ValueError: if num_nodes < 1 or a concentration is a number <= 0.
+
+  Example:
+    >>> lam, weight = jaxmix.beta.nodes(1.0, 1.0, num_nodes=2)
+    >>> print(np.round(lam, 4), np.round(weight, 4))
+    [0.2113 0.7887] [0.5 0.5]
+    >>> round(float(weight @ lam**3), 6)  # E[lam^3] of the uniform law
+    0.25
   """
   if num_nodes < 1:
     raise ValueError(f"num_nodes must be at least 1, got {num_nodes}.")

@@ -27,6 +27,13 @@ class CutMixPlan:
       smaller).
     mask: bool [B], True for real examples; None means all are.
     source: where partners are looked up.
+
+  Example:
+    >>> images = jnp.array([[[1, 2], [3, 4]], [[5, 6], [7, 8]]])
+    >>> lam, partner = jnp.array([0.5, 1.0]), jnp.array([1, 0])
+    >>> box = jnp.array([[0, 1, 0, 2], [0, 0, 0, 0]])  # a row, nothing
+    >>> jaxmix.CutMixPlan(lam, lam, partner, box, (2, 2)).mix(images).tolist()
+    [[[5, 6], [3, 4]], [[5, 6], [7, 8]]]
   """
 
   lam: chex.Array
@@ -65,6 +72,7 @@ class CutMixPlan:
       partners = self.source.inputs(tree)
     else:
       checks.same_shapes("partners", partners, tree)
+    # A mask, not slices: boxes are traced and differ between examples.
     top, bottom, left, right = (self.box[:, i, None, None] for i in range(4))
     row = jnp.arange(height, dtype=jnp.int32)[None, :, None]
     column = jnp.arange(width, dtype=jnp.int32)[None, None, :]
@@ -96,7 +104,8 @@ def draw_cutmix(
   Yun et al., 2019, https://arxiv.org/abs/1905.04899, section 3: a box of sides
   H sqrt(1 - lam) and W sqrt(1 - lam) around a uniform pixel, clipped at the
   border. lam and weight are then the area really kept, after rounding and
-  clipping.
+  clipping. A side of an odd number of pixels is pasted whole; the authors' code
+  pastes 2 (side // 2) of it.
 
   Args:
     key: PRNG key; give every replica its own.
@@ -111,6 +120,13 @@ def draw_cutmix(
   Raises:
     TypeError: if `mask` is not boolean.
     ValueError: if `image_shape` has fewer than three axes, or as `draw`.
+
+  Example:
+    >>> plan = jaxmix.draw_cutmix(jax.random.key(0), (4, 8, 8, 3))
+    >>> top, bottom, left, right = plan.box.T
+    >>> pasted = (bottom - top) * (right - left) / 64
+    >>> bool(jnp.allclose(plan.lam, 1 - pasted))
+    True
   """
   if len(image_shape) < 3:
     raise ValueError(
@@ -121,9 +137,11 @@ def draw_cutmix(
   plan = mixing.draw(
     key_plan, size, policy=policies.mixup(alpha), pairing=pairing, mask=mask
   )
+  # An example without a real partner has lam = 1, and so an empty box.
   side = jnp.sqrt(1.0 - plan.lam)
 
   def span(key, length):
+    # The whole of an odd side, where Yun et al.'s code cuts 2 * (cut // 2).
     cut = jnp.floor(side * length).astype(jnp.int32)
     centre = jax.random.randint(key, (size,), 0, length, jnp.int32)
     start = jnp.clip(centre - cut // 2, 0, length)
@@ -132,6 +150,7 @@ def draw_cutmix(
   top, bottom = span(key_row, height)
   left, right = span(key_column, width)
   area = ((bottom - top) * (right - left)).astype(jnp.float32)
+  # Not the lam drawn: labels say what is seen, after the border's clipping.
   kept = 1.0 - area / float(height * width)
   return CutMixPlan(
     lam=kept,
@@ -139,6 +158,7 @@ def draw_cutmix(
     partner=plan.partner,
     box=jnp.stack([top, bottom, left, right], axis=-1),
     size=(height, width),
+    # Of the law drawn from: clipped areas depend on H and W, too.
     mean_shift=plan.mean_shift,
     mask=mask,
     source=plan.source,
@@ -162,7 +182,7 @@ def cutmix(
   Args:
     key: PRNG key; give every replica its own.
     images: pytree of [B, H, W, ...] arrays of any dtype (segmentation masks
-    too).
+      too).
     labels: [B] integer classes or [B, K] probabilities.
     alpha: Beta concentration, > 0.
     pairing: with whom, over the array this function sees.
@@ -174,6 +194,14 @@ def cutmix(
   Raises:
     ValueError: if batch sizes differ, images are not [B, H, W, ...], or alpha
       is a number <= 0.
+
+  Example:
+    >>> images, labels = jnp.zeros((2, 8, 8)).at[1].set(1.0), jnp.array([0, 1])
+    >>> mixed, targets = jaxmix.cutmix(
+    ...   jax.random.key(0), images, labels, pairing=jaxmix.pairing.flip
+    ... )
+    >>> bool(jnp.allclose(mixed[0].mean(), 1 - targets.weight[0]))
+    True
   """
   checks.batch_size(images=images, labels=labels)
   shape = jax.tree.leaves(images)[0].shape

@@ -29,6 +29,12 @@ class MixedTargets:
     first: [B] integer classes or [B, K] probabilities, the examples' own.
     second: the partners' labels, of the same shape and dtype.
     weight: float32 [B], the weight of `first`.
+
+  Example:
+    >>> own, other, weight = jnp.array([0]), jnp.array([2]), jnp.array([0.75])
+    >>> targets = jaxmix.MixedTargets(own, other, weight)
+    >>> targets.dense(num_classes=3).tolist()
+    [[0.75, 0.0, 0.25]]
   """
 
   first: chex.Array
@@ -54,6 +60,7 @@ class MixedTargets:
       raise ValueError(
         f"num_classes={num_classes}, but labels have {first.shape[-1]} classes."
       )
+    # In float32: bfloat16 labels would round the weight to 8 bits.
     weight = expand(self.weight, first.ndim)
     first, second = first.astype(jnp.float32), second.astype(jnp.float32)
     return weight * first + (1.0 - weight) * second
@@ -76,6 +83,14 @@ def mixed_loss(
 
   Raises:
     ValueError: if `loss_fn` reduced over the batch.
+
+  Example:
+    >>> own, other, weight = jnp.array([0]), jnp.array([1]), jnp.array([0.75])
+    >>> targets = jaxmix.MixedTargets(own, other, weight)
+    >>> bits = lambda log_probs, labels: -log_probs[0, labels]
+    >>> log_probs = jnp.array([[-1.0, -2.0, -2.0]])
+    >>> jaxmix.mixed_loss(bits, log_probs, targets).tolist()
+    [1.25]
   """
   own = loss_fn(logits, targets.first)
   if jnp.ndim(own) == 0 or own.shape[0] != targets.weight.shape[0]:
@@ -107,9 +122,16 @@ def softmax_cross_entropy(
   Raises:
     TypeError: if labels are neither integers nor floats.
     ValueError: if shapes do not fit, or label_smoothing is not in [0, 1].
+
+  Example:
+    >>> logits = jnp.log(jnp.array([[0.5, 0.25, 0.25], [0.5, 0.25, 0.25]]))
+    >>> loss = jaxmix.losses.softmax_cross_entropy(logits, jnp.array([0, 2]))
+    >>> print(np.asarray(loss / jnp.log(2.0)).round(4))  # in bits
+    [1. 2.]
   """
   checks.label_array("labels", labels)
   checks.scalar("label_smoothing", label_smoothing, low=0.0, high=1.0)
+  # logsumexp over many classes needs more than bfloat16's 8 bits.
   logits = logits.astype(jnp.float32)
   if jnp.issubdtype(labels.dtype, jnp.integer):
     if labels.shape != logits.shape[:-1]:
@@ -126,8 +148,10 @@ def softmax_cross_entropy(
       )
     labels = labels.astype(jnp.float32)
     loss = optax.softmax_cross_entropy(logits, labels)
+  # A traced value may be 0 as well, but cannot be asked.
   if isinstance(label_smoothing, (int, float)) and label_smoothing == 0.0:
     return loss
+  # The cross-entropy of the uniform label, without smoothed [B, K] labels.
   uniform = jax.nn.logsumexp(logits, axis=-1) - jnp.mean(logits, axis=-1)
   return (1.0 - label_smoothing) * loss + label_smoothing * uniform
 
@@ -146,6 +170,11 @@ def logistic(logits: chex.Array, labels: chex.Array) -> chex.Array:
   Raises:
     TypeError: if labels are neither integers nor floats.
     ValueError: if shapes differ.
+
+  Example:
+    >>> logits, labels = jnp.array([0.0, 100.0]), jnp.array([1, 0])
+    >>> print(np.asarray(jaxmix.losses.logistic(logits, labels)).round(4))
+    [  0.6931 100.    ]
   """
   checks.label_array("labels", labels)
   if labels.shape != logits.shape:
@@ -161,9 +190,8 @@ def negative_cosine(features: chex.Array, targets: chex.Array) -> chex.Array:
   """-v . y for the unit vector v along `features`, in float32, not reduced.
 
   "MixUp as Directional Adversarial Training", 2020, section 2. `targets` are
-  not
-  normalised: a mixture of unit vectors is shorter than one, and normalising it
-  would break target-linearity. For classes use `negative_cosine(f,
+  not normalised: a mixture of unit vectors is shorter than one, and normalising
+  it would break target-linearity. For classes use `negative_cosine(f,
   embeddings[labels])`.
 
   Args:
@@ -175,6 +203,12 @@ def negative_cosine(features: chex.Array, targets: chex.Array) -> chex.Array:
 
   Raises:
     ValueError: if shapes differ.
+
+  Example:
+    >>> features = jnp.array([[3.0, 4.0], [30.0, 40.0]])
+    >>> targets = jnp.array([[1.0, 0.0], [0.5, 0.5]])  # whole and mixed
+    >>> print(np.asarray(jaxmix.negative_cosine(features, targets)).round(4))
+    [-0.6 -0.7]
   """
   if features.shape != targets.shape:
     raise ValueError(
@@ -210,6 +244,12 @@ def label_embeddings(
 
   Raises:
     ValueError: if orthonormal and dim < num_classes.
+
+  Example:
+    >>> key = jax.random.key(0)
+    >>> rows = jaxmix.label_embeddings(key, 3, 8, orthonormal=True)
+    >>> rows.shape, bool(jnp.allclose(rows @ rows.T, jnp.eye(3), atol=1e-5))
+    ((3, 8), True)
   """
   if orthonormal:
     if dim < num_classes:
@@ -217,11 +257,18 @@ def label_embeddings(
         f"orthonormal=True needs dim >= num_classes, got dim={dim} and "
         f"num_classes={num_classes}."
       )
+    # A QR of [dim, dim], once.
     return jax.random.orthogonal(key, dim, dtype=jnp.float32)[:num_classes]
+  # A normal vector's direction is uniform on the sphere.
   rows = jax.random.normal(key, (num_classes, dim), jnp.float32)
   return rows / jnp.linalg.norm(rows, axis=-1, keepdims=True)
 
 
 def expand(weight: chex.Array, ndim: int) -> chex.Array:
-  """Reshapes [B] weights to [B, 1, ...] of rank `ndim`."""
+  """Reshapes [B] weights to [B, 1, ...] of rank `ndim`.
+
+  Example:
+    >>> jaxmix.losses.expand(jnp.ones(4), 3).shape
+    (4, 1, 1)
+  """
   return weight.reshape(weight.shape + (1,) * (ndim - weight.ndim))

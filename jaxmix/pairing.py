@@ -98,6 +98,13 @@ class Partners(NamedTuple):
     source: where that position is looked up.
     valid: bool [B], False where there is no real partner (such an example keeps
       lam = 1); None means there always is one.
+
+  Example:
+    >>> def twins(key, batch_size, mask=None):
+    ...   return jaxmix.pairing.Partners(jnp.arange(batch_size) ^ 1)
+    >>> policy = jaxmix.policies.mixup(1.0)
+    >>> jaxmix.draw(jax.random.key(0), 4, policy=policy, pairing=twins).partner
+    Array([1, 0, 3, 2], dtype=int32)
   """
 
   index: chex.Array
@@ -127,14 +134,20 @@ def look_up(x: chex.Array, index: chex.Array) -> chex.Array:
   Returns:
     [B', ...], of x's dtype. On TPUs, a bfloat16 row with a value that is not
     finite comes as NaN throughout.
+
+  Example:
+    >>> jaxmix.pairing.look_up(jnp.array([5, 6, 7]), jnp.array([2, 0, 9]))
+    Array([7, 5, 7], dtype=int32)
   """
   x, index = jnp.asarray(x), jnp.asarray(index)
+  # A TPU rounds a product's wider operands to bfloat16: exact for it alone.
   if x.dtype != jnp.bfloat16 or x.ndim < 2 or len(x) > _LARGEST_PRODUCT:
     return _gather(x, index)
   return jax.lax.platform_dependent(x, index, tpu=_product, default=_gather)
 
 
 def _gather(x, index):
+  # The default mode fills with nan, which costs a mask and a select.
   return jnp.take(x, index, axis=0, mode="clip")
 
 
@@ -156,6 +169,12 @@ def permutation(
 
   Over the array the caller sees: the per-replica batch under `pmap` or
   `shard_map`, the global batch under `jit`. An example can be its own partner.
+
+  Example:
+    >>> mask = jnp.array([True, True, True, False])
+    >>> partner = jaxmix.pairing.permutation(jax.random.key(0), 4, mask).index
+    >>> sorted(partner[:3].tolist()), int(partner[3])
+    ([0, 1, 2], 3)
   """
   order = jax.random.permutation(key, batch_size).astype(jnp.int32)
   if mask is None:
@@ -175,12 +194,18 @@ def roll(
   Deterministic, over the array the caller sees: the per-replica batch under
   `pmap` or `shard_map`, the global batch under `jit`. Needs batches already in
   random order.
+
+  Example:
+    >>> jaxmix.pairing.roll(jax.random.key(0), 4).index
+    Array([1, 2, 3, 0], dtype=int32)
   """
   del key
   if mask is None:
+    # Indices, not `jnp.roll`: labels and features are looked up by them, too.
     position = jnp.arange(batch_size, dtype=jnp.int32)
     return Partners((position + 1) % batch_size)
   ranks, count = _ranks(mask)
+  # The real examples first, in their order; a batch may hold none.
   nth = jnp.argsort(~mask, stable=True).astype(jnp.int32)
   return _among_real(mask, nth[(ranks + 1) % jnp.maximum(count, 1)])
 
@@ -194,6 +219,10 @@ def flip(
   batch under `pmap` or `shard_map`, the global batch under `jit`. The middle
   example of an odd batch is its own partner. Needs batches already in random
   order.
+
+  Example:
+    >>> jaxmix.pairing.flip(jax.random.key(0), 5).index
+    Array([4, 3, 2, 1, 0], dtype=int32)
   """
   del key
   if mask is None:
@@ -220,6 +249,13 @@ def ring(axis_name: str) -> Pairing:
 
   Raises:
     ValueError: when drawn where `axis_name` is not bound.
+
+  Example:
+    >>> labels = jnp.array([[0, 0], [1, 1], [2, 2]])  # three replicas of two
+    >>> key, pairing = jax.random.key(0), jaxmix.pairing.ring("replica")
+    >>> second = lambda x, y: jaxmix.mixup(key, x, y, pairing=pairing)[1].second
+    >>> jax.vmap(second, axis_name="replica")(jnp.ones((3, 2)), labels).tolist()
+    [[2, 2], [0, 0], [1, 1]]
   """
 
   def pair(key, batch_size, mask=None):
@@ -232,6 +268,8 @@ def ring(axis_name: str) -> Pairing:
     count = jnp.sum(theirs, dtype=jnp.int32)
     shuffled = order[jnp.argsort(~theirs[order], stable=True)]
     ranks, _ = _ranks(mask)
+    # The neighbour may have fewer real examples than there are here: some are
+    # then taken twice.
     index = shuffled[jnp.where(mask, ranks, 0) % jnp.maximum(count, 1)]
     return Partners(index, source, mask & (count > 0))
 
@@ -258,6 +296,13 @@ def between(
   Raises:
     TypeError: if `partners` is not an (inputs, labels) pair.
     ValueError: if batch sizes differ.
+
+  Example:
+    >>> pairing = jaxmix.pairing.between((jnp.array([[8.0]]), jnp.array([5])))
+    >>> policy = jaxmix.policies.mixup(1.0)
+    >>> plan = jaxmix.draw(jax.random.key(0), 1, policy=policy, pairing=pairing)
+    >>> plan.targets(jnp.array([2])).second.tolist()
+    [5]
   """
   if not isinstance(partners, tuple) or len(partners) != 2:
     raise TypeError(

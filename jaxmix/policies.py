@@ -38,6 +38,13 @@ class MixingPolicy(NamedTuple):
       that is: for untied MixUp they are the nodes of its DAT equivalent, where
       integrands are smooth. None on policies made by hand without it, which
       `jaxmix.theory` cannot take.
+
+  Example:
+    >>> halves = lambda key, shape: (jnp.full(shape, 0.5), jnp.full(shape, 0.5))
+    >>> policy = jaxmix.MixingPolicy(halves, mean_shift=0.5)
+    >>> plan = jaxmix.draw(jax.random.key(0), 2, policy=policy)
+    >>> plan.lam.tolist(), plan.mean_shift
+    ([0.5, 0.5], 0.5)
   """
 
   sample: Sampler
@@ -99,7 +106,7 @@ def mixup(
     per_example: False draws a single lam for the whole shape, as the authors'
       released code does.
     stratified: one draw per equal-probability bucket, see
-    `beta.stratified_logit`.
+      `beta.stratified_logit`.
 
   Returns:
     The policy.
@@ -107,12 +114,19 @@ def mixup(
   Raises:
     ValueError: if a concentration is a number <= 0, or stratified without
       per_example.
+
+  Example:
+    >>> policy = jaxmix.policies.mixup(0.5)
+    >>> lam, weight = policy.sample(jax.random.key(0), (4,))
+    >>> lam.shape, bool(jnp.all(weight == lam)), policy.mean_shift
+    ((4,), True, 0.25)
   """
   alpha = checks.concentration("alpha", alpha)
   beta = alpha if beta is None else checks.concentration("beta", beta)
   logit = _logit_sampler(alpha, beta, per_example, stratified)
 
   def sample(key, shape):
+    # Only here are the logit's digits given up: lam may be exactly 0 or 1.
     lam = jax.nn.sigmoid(logit(key, shape))
     return lam, lam
 
@@ -120,6 +134,7 @@ def mixup(
     lam, prob = beta_law.nodes(alpha, beta, num_nodes)
     return lam, lam, prob
 
+  # In closed form, and so without quadrature where alpha is traced.
   total = alpha + beta
   mean_shift = 2.0 * alpha * beta / (total * (total + 1.0))
   return MixingPolicy(sample, mean_shift, quadrature)
@@ -150,6 +165,13 @@ def untied(
 
   Raises:
     ValueError: as `mixup`.
+
+  Example:
+    >>> policy = jaxmix.policies.untied(3.0, 1.0)
+    >>> lam, weight = policy.sample(jax.random.key(0), (4,))
+    >>> odds = lam / (1 - lam)
+    >>> bool(jnp.allclose(weight, odds**2 / (1 + odds**2))), policy.mean_shift
+    (True, 0.25)
   """
   alpha = checks.concentration("alpha", alpha)
   beta = checks.concentration("beta", beta)
@@ -159,12 +181,15 @@ def untied(
     key_lam, key_flip = jax.random.split(key)
     flips = jax.random.bernoulli(key_flip, 0.5, shape if per_example else ())
     logit = draw_logit(key_lam, shape)
+    # A change of sign, where 1 - lam would round a small lam away.
     logit = jnp.where(flips, -logit, logit)
-    # From the logit, not from lam: at lam = 0 or 1 the product would be 0 *
-    # inf.
+    # From the logit, not from lam: at lam = 0 or 1 and alpha = beta the product
+    # would be 0 * inf.
     weight = jax.nn.sigmoid((alpha - beta) * logit)
     return jax.nn.sigmoid(logit), weight
 
+  # The equivalent's nodes: this law's own weight goes like a power at the ends,
+  # lam^(alpha - beta), and Gauss-Jacobi wants polynomials.
   return MixingPolicy(
     sample, beta / (alpha + beta), _whole_label_nodes(alpha, beta)
   )
@@ -193,6 +218,12 @@ def dat(
 
   Raises:
     ValueError: as `mixup`.
+
+  Example:
+    >>> policy = jaxmix.policies.dat(3.0, 1.0)
+    >>> lam, weight = policy.sample(jax.random.key(0), (4,))
+    >>> weight.tolist(), policy.mean_shift
+    ([1.0, 1.0, 1.0, 1.0], 0.25)
   """
   alpha = checks.concentration("alpha", alpha)
   beta = checks.concentration("beta", beta)
@@ -226,7 +257,7 @@ def weighted(
     alpha: concentration of lam, > 0; may be traced.
     beta: concentration of 1 - lam, > 0; may be traced.
     weight_fn: gamma, an elementwise function from [0, 1] to [0, 1] of float32
-    arrays.
+      arrays.
     per_example: False draws a single lam for the whole shape.
     stratified: one draw per equal-probability bucket.
 
@@ -235,6 +266,12 @@ def weighted(
 
   Raises:
     ValueError: as `mixup`, or if `weight_fn` changes the shape of its argument.
+
+  Example:
+    >>> steep = lambda lam: lam**2 * (3 - 2 * lam)  # mixup's is lam
+    >>> policy = jaxmix.policies.weighted(1.0, 1.0, steep)
+    >>> round(float(policy.mean_shift), 4)  # mixup(1.0)'s is 1/3
+    0.3
   """
   alpha = checks.concentration("alpha", alpha)
   beta = checks.concentration("beta", beta)
@@ -253,6 +290,7 @@ def weighted(
     lam = jax.nn.sigmoid(logit(key, shape))
     return lam, gamma(lam)
 
+  # Once, when the policy is made: it does not depend on the draw.
   lam, prob = beta_law.nodes(alpha, beta)
   lam, prob = jnp.asarray(lam, jnp.float32), jnp.asarray(prob, jnp.float32)
   kept = gamma(lam)
@@ -260,6 +298,7 @@ def weighted(
 
   def quadrature(num_nodes):
     lam, prob = beta_law.nodes(alpha, beta, num_nodes)
+    # The nodes may be float64, but weight_fn is promised float32.
     return lam, gamma(jnp.asarray(lam, jnp.float32)), prob
 
   return MixingPolicy(sample, shift, quadrature)
@@ -278,6 +317,10 @@ def shift_power(lam: Any, weight: Any, j: int) -> Any:
 
   Returns:
     Shaped like lam.
+
+  Example:
+    >>> jaxmix.policies.shift_power(0.75, 0.5, 2)  # (0.25^2 + 0.75^2) / 2
+    0.3125
   """
   return weight * (1.0 - lam) ** j + (1.0 - weight) * lam**j
 
@@ -291,6 +334,12 @@ def erm(mean_shift: chex.Numeric = 0.0) -> MixingPolicy:
 
   Returns:
     The policy.
+
+  Example:
+    >>> policy = jaxmix.policies.erm(jaxmix.policies.mixup(0.5).mean_shift)
+    >>> lam, weight = policy.sample(jax.random.key(0), (3,))
+    >>> lam.tolist(), weight.tolist(), policy.mean_shift
+    ([1.0, 1.0, 1.0], [1.0, 1.0, 1.0], 0.25)
   """
 
   def sample(key, shape):
@@ -328,17 +377,25 @@ def as_dat(policy: MixingPolicy) -> MixingPolicy:
 
   Returns:
     A policy with weight 1 and the same mean_shift.
+
+  Example:
+    >>> policy = jaxmix.as_dat(jaxmix.policies.mixup(1.0))  # lam ~ Beta(2, 1)
+    >>> lam, weight, prob = policy.quadrature(8)
+    >>> round(float(prob @ lam), 6), bool((weight == 1).all())
+    (0.666667, True)
   """
 
   def sample(key, shape):
     key_policy, key_keep = jax.random.split(key)
     lam, weight = policy.sample(key_policy, shape)
+    # Strictly below, as draws are in [0, 1): weight 0 never keeps, 1 always.
     keeps = jax.random.uniform(key_keep, shape, jnp.float32) < weight
     return jnp.where(keeps, lam, 1.0 - lam), jnp.ones_like(lam)
 
   def quadrature(num_nodes):
     assert policy.quadrature is not None
     lam, weight, prob = policy.quadrature(num_nodes)
+    # Both outcomes of the swap, so twice the nodes and no randomness.
     xp = _numbers(weight)
     lam = xp.concatenate([lam, 1.0 - lam])
     prob = xp.concatenate([prob * weight, prob * (1.0 - weight)])

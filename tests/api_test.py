@@ -1,5 +1,6 @@
 """Walks the public API: signatures, docstrings, imports."""
 
+import ast
 import inspect
 import pathlib
 import re
@@ -61,6 +62,75 @@ BRIEF = {
   "jaxmix.pairing.roll",
   "jaxmix.pairing.flip",
 }
+# Public functions whose docstrings have no example yet; it may only shrink.
+PENDING = {
+  "jaxmix.mixing.dat",
+  "jaxmix.mixing.draw",
+  "jaxmix.mixing.mixup",
+  "jaxmix.mixing.untied_mixup",
+  "jaxmix.mixupe.enhance_loss",
+  "jaxmix.mixupe.mixupe_loss",
+  "jaxmix.mixupe.mixupe_value_and_grad",
+  "jaxmix.penalties.directional_penalty",
+  "jaxmix.penalties.exact_directional_penalty",
+  "jaxmix.penalties.taylor_penalty",
+  "jaxmix.taylor.derivatives",
+}
+# Classes that users make themselves; the others are what functions return.
+CONSTRUCTED = {
+  "jaxmix.boxes.CutMixPlan",
+  "jaxmix.losses.MixedTargets",
+  "jaxmix.pairing.Partners",
+  "jaxmix.policies.MixingPolicy",
+}
+# Modules some of whose docstrings' lines have lost their indentation.
+RAGGED = {"mixing.py", "mixupe.py", "penalties.py"}
+SECTIONS = ("Args:", "Attributes:", "Returns:", "Raises:", "Example:")
+
+
+def example_of(doc):
+  """The lines of a docstring's last section, which must be its example."""
+  assert "\nExample:\n" in doc, "no example"
+  lines = doc.split("\nExample:\n")[1].splitlines()
+  assert all(line.startswith("  ") for line in lines), "not the last section"
+  return [line.strip() for line in lines]
+
+
+def ragged_lines(doc):
+  """Lines of a docstring that stand where none should, or end too early."""
+  found, section = [], ""
+  lines = doc.splitlines()
+  for line, after in zip(lines, [*lines[1:], ""], strict=True):
+    if line in SECTIONS:
+      section = line
+    elif line and not line.startswith(" "):
+      section = ""
+    if line in SECTIONS or section == "Example:":
+      continue
+    # Entries are `name: what` or `SomeError, OtherError: when`; the rest of an
+    # entry is indented further.
+    if section in ("Args:", "Attributes:", "Raises:"):
+      entry = re.match(r"  [\w*]+(, \w+)*: \S", line)
+      if re.match(r"  \S", line) and not entry:
+        found.append(line)
+    # A sentence that goes on, though the next line's first word had room.
+    width = lambda text: len(text) - len(text.lstrip())
+    if line and after.strip() and width(after) - width(line) in (0, 2):
+      room = 50 - len(line) - len(after.split()[0])
+      if room > 0 and line[-1] not in ".,:;":
+        found.append(line)
+  return found
+
+
+def docstrings(path):
+  """Every docstring of a source file, by the name it belongs to."""
+  kinds = (ast.Module, ast.ClassDef, ast.FunctionDef)
+  tree = ast.parse(path.read_text())
+  nodes = [node for node in ast.walk(tree) if isinstance(node, kinds)]
+  named = [
+    (getattr(node, "name", ""), ast.get_docstring(node)) for node in nodes
+  ]
+  return [(name, doc) for name, doc in named if doc]
 
 
 def test_the_walk_finds_the_api():
@@ -141,6 +211,50 @@ def test_classes_are_documented(name):
     if inspect.isfunction(value) and not method.startswith("_"):
       generated = method in ("replace", "to_state_dict", "from_state_dict")
       assert generated or inspect.getdoc(value), method
+
+
+@pytest.mark.parametrize("name", FUNCTIONS)
+def test_docstrings_end_with_an_example(name):
+  doc = inspect.getdoc(FUNCTIONS[name])
+  if name in PENDING:
+    assert "Example:" not in doc, "has one: strike it off the list"
+    return
+  lines = example_of(doc)
+  code = [line for line in lines if line.startswith((">>>", "..."))]
+  assert 1 <= len(code) <= 5 and len(code) < len(lines)
+
+
+def test_classes_that_users_make_end_with_an_example():
+  assert CONSTRUCTED <= CLASSES.keys()
+  for name in CONSTRUCTED:
+    assert example_of(inspect.getdoc(CLASSES[name]))
+
+
+def test_the_lists_of_exceptions_name_what_exists():
+  assert FUNCTIONS.keys() >= PENDING
+  assert {path.name for path in (ROOT / "jaxmix").rglob("*.py")} >= RAGGED
+
+
+@pytest.mark.parametrize(
+  "path",
+  sorted((ROOT / "jaxmix").rglob("*.py")),
+  ids=lambda path: str(path.relative_to(ROOT / "jaxmix")),
+)
+def test_docstrings_keep_their_indentation(path):
+  found = [(name, ragged_lines(doc)) for name, doc in docstrings(path)]
+  found = [(name, lines) for name, lines in found if lines]
+  if path.name in RAGGED:
+    assert found, "has none: strike it off the list"
+  else:
+    assert not found
+
+
+def test_lost_indentation_is_seen():
+  entry = "  key: PRNG key of every replica, that is to say one for"
+  doc = f"Sums.\n\nArgs:\n{entry}\n  {{}}each.\n  x: floats."
+  assert ragged_lines(doc.format("")) == ["  each."]
+  assert not ragged_lines(doc.format("  "))
+  assert ragged_lines("Sums what is\nnot\nmasked.") == ["Sums what is", "not"]
 
 
 def test_version():

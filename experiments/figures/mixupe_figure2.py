@@ -70,7 +70,7 @@ def trained(
     logit_fn = lambda x: model.apply(variables, x)
     some, labels, mean = x[:watched], y[:watched], jnp.mean(x, axis=0)
     coefficients = theory.direction_coefficients(
-      logit_fn, some, labels, input_mean=mean, block_size=watched
+      logit_fn, some, labels, input_mean=mean, examples_at_once=watched
     )
     logits, moved = jax.jvp(logit_fn, (some,), (mean[None] - some,))
     residual = jax.nn.softmax(logits) - jax.nn.one_hot(labels, CLASSES)

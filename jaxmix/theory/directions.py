@@ -19,7 +19,7 @@ def direction_coefficients(
   y: chex.Array,
   *,
   input_mean: chex.Array | None = None,
-  block_size: int = 256,
+  examples_at_once: int = 256,
 ) -> chex.Array:
   """alpha_{k,i} of MixupE's eq. (3): where negative, Mixup sharpens f_k at x_i.
 
@@ -31,7 +31,7 @@ def direction_coefficients(
     x: [n, ...] floats.
     y: labels, see `standard_loss`.
     input_mean: xbar, shaped like one example; None means the mean of x.
-    block_size: examples at once, >= 1.
+    examples_at_once: in a block, >= 1; the memory grows with it.
 
   Returns:
     [n] or [n, K], as the logits; 0 where a gradient or xbar - x_i is zero.
@@ -39,6 +39,12 @@ def direction_coefficients(
   Raises:
     TypeError: as `standard_loss`.
     ValueError: as `standard_loss`.
+
+  Example:
+    >>> logit_fn, y = lambda x: x[:, 0] - x[:, 1], jnp.array([1, 0])
+    >>> found = jaxmix.theory.direction_coefficients(logit_fn, jnp.eye(2), y)
+    >>> print(np.asarray(found).round(4))  # 1 - sigmoid(1), cosines 1
+    [0.2689 0.2689]
   """
   n, *_ = likelihood.check_data(logit_fn, x, y)
   logits_of = likelihood.single(logit_fn)
@@ -48,17 +54,20 @@ def direction_coefficients(
   def one(example):
     point, label = example
     logits = logits_of(point)
+    # g(f) - y under either link.
     pull = jax.grad(
       lambda f: likelihood.log_partition(f) - likelihood.label_dot(f, label)
     )
     towards = input_mean - point
     return pull(logits) * _cosines_of_gradients(logits_of, point, towards)
 
-  return jax.lax.map(one, (x, jnp.asarray(y)), batch_size=min(block_size, n))
+  return jax.lax.map(
+    one, (x, jnp.asarray(y)), batch_size=min(examples_at_once, n)
+  )
 
 
 def cosines(
-  logit_fn: LogitFn, x: chex.Array, *, block_size: int = 256
+  logit_fn: LogitFn, x: chex.Array, *, examples_at_once: int = 256
 ) -> chex.Array:
   """R_i = |cos(df(x_i), x_i)| of Theorems 3.1 and 3.3 of Zhang et al. (2021).
 
@@ -66,7 +75,7 @@ def cosines(
     logit_fn: maps [n, ...] to logits [n] or [n, K].
     x: [n, ...] floats, centred (Lemma 3.1 moves towards the mean, the theorems
       take it for the origin).
-    block_size: examples at once, >= 1.
+    examples_at_once: in a block, >= 1; the memory grows with it.
 
   Returns:
     [n] or [n, K], as the logits, in [0, 1]; 0 where a gradient or x_i is zero.
@@ -74,15 +83,24 @@ def cosines(
   Raises:
     TypeError: if x is not floating point.
     ValueError: if the logits are neither [n] nor [n, K].
+
+  Example:
+    >>> logit_fn = lambda x: x @ jnp.array([3.0, 4.0])
+    >>> print(np.asarray(jaxmix.theory.cosines(logit_fn, jnp.eye(2))).round(4))
+    [0.6 0.8]
   """
   n, *_ = likelihood.check_data(logit_fn, x)
   logits_of = likelihood.single(logit_fn)
   one = lambda point: jnp.abs(_cosines_of_gradients(logits_of, point, point))
-  return jax.lax.map(one, x, batch_size=min(block_size, n))
+  return jax.lax.map(one, x, batch_size=min(examples_at_once, n))
 
 
 def loss_cosines(
-  logit_fn: LogitFn, x: chex.Array, y: chex.Array, *, block_size: int = 256
+  logit_fn: LogitFn,
+  x: chex.Array,
+  y: chex.Array,
+  *,
+  examples_at_once: int = 256,
 ) -> chex.Array:
   """cos(dl(x_i), -x_i): how far the loss falls outwards, any number of classes.
 
@@ -94,7 +112,7 @@ def loss_cosines(
     logit_fn: maps [n, ...] to logits [n] or [n, K].
     x: [n, ...] floats, centred.
     y: labels, see `standard_loss`.
-    block_size: examples at once, >= 1.
+    examples_at_once: in a block, >= 1; the memory grows with it.
 
   Returns:
     [n], in [-1, 1]; 0 where the gradient or x_i is zero.
@@ -102,6 +120,12 @@ def loss_cosines(
   Raises:
     TypeError: as `standard_loss`.
     ValueError: as `standard_loss`.
+
+  Example:
+    >>> logit_fn, y = lambda x: x @ jnp.array([3.0, 4.0]), jnp.array([1, 0])
+    >>> found = jaxmix.theory.loss_cosines(logit_fn, jnp.eye(2), y)
+    >>> print(np.asarray(found).round(4))  # the second classified wrong
+    [ 0.6 -0.8]
   """
   n, *_ = likelihood.check_data(logit_fn, x, y)
   loss = likelihood.loss_of_one(logit_fn)
@@ -110,13 +134,16 @@ def loss_cosines(
     point, label = example
     return _cosine(jax.grad(loss)(point, label), -point)
 
-  return jax.lax.map(one, (x, jnp.asarray(y)), batch_size=min(block_size, n))
+  return jax.lax.map(
+    one, (x, jnp.asarray(y)), batch_size=min(examples_at_once, n)
+  )
 
 
 def _cosines_of_gradients(
   logits_of: LogitFn, point: chex.Array, direction: chex.Array
 ) -> chex.Array:
   """cos(df_k(point), direction) for every logit, some classes at once."""
+  # One forward pass; then a backward pass a class, however large d is.
   logits, pull_back = jax.vjp(logits_of, point)
   one = lambda cotangent: _cosine(pull_back(cotangent)[0], direction)
   if logits.ndim == 0:
@@ -129,5 +156,6 @@ def _cosine(gradient: chex.Array, direction: chex.Array) -> chex.Array:
   gradient = gradient.reshape(-1)
   direction = direction.reshape(-1).astype(gradient.dtype)
   length = jnp.linalg.norm(gradient) * jnp.linalg.norm(direction)
+  # Two wheres: 0 / 0 is nan in the gradient even where it is not chosen.
   safe = jnp.where(length > 0.0, length, 1.0)
   return jnp.where(length > 0.0, gradient @ direction / safe, 0.0)

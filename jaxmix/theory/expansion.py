@@ -7,8 +7,8 @@ equivalent (`jaxmix.as_dat`), a = 1 - lam and r an example drawn from x,
   L_mix = mean_i E_D~ E_r psi_ir(a),   psi_ir(a) = l(f(x_i + a (r - x_i)), y_i),
 
 and the expansions are Taylor polynomials of psi at a = 0. They hold for every
-policy, since every policy has a DAT equivalent. Losses are l = h(f) - y f, see
-`likelihood`.
+policy of `jaxmix.policies`, since each has a DAT equivalent; one made by hand
+needs a `quadrature`. Losses are l = h(f) - y f, see `likelihood`.
 
 All functions take logit_fn, x [n, ...] and y; logit_fn must treat examples
 apart (batch norm in evaluation mode). They run under jit and vmap, in the
@@ -67,6 +67,12 @@ def standard_loss(
   Raises:
     TypeError: if x is not floating point, or y makes no sense.
     ValueError: if shapes do not fit.
+
+  Example:
+    >>> x, y = jnp.array([[1.0], [-1.0]]), jnp.array([1, 0])
+    >>> loss = jaxmix.theory.standard_loss(lambda x: 2.0 * x[:, 0], x, y)
+    >>> round(float(loss), 4)  # log(1 + exp(-2))
+    0.1269
   """
   likelihood.check_data(logit_fn, x, y)
   loss = likelihood.loss_of_one(logit_fn, log_partition)
@@ -83,7 +89,7 @@ def mixup_loss(
   policy: policies.MixingPolicy | None = None,
   log_partition: LogPartition = likelihood.log_partition,
   num_nodes: int = NODES,
-  block_size: int = 16_384,
+  evaluations_at_once: int = 16_384,
 ) -> chex.Array:
   """Mixup's expected loss, eq. (1) of Zhang et al.: all n^2 pairs, no sampling.
 
@@ -106,7 +112,8 @@ def mixup_loss(
     log_partition: h of one example's logits.
     num_nodes: of the quadrature, >= 1; 64 bring a trained tanh network to
       1e-10, where 32 leave 1e-7.
-    block_size: evaluations at once, >= 1.
+    evaluations_at_once: in a block, >= 1; its memory is that of one pass of
+      logit_fn over so many inputs.
 
   Returns:
     Scalar, in nats.
@@ -114,9 +121,17 @@ def mixup_loss(
   Raises:
     TypeError: as `standard_loss`.
     ValueError: as `standard_loss`, or unless one of alpha and policy is given.
+
+  Example:
+    >>> x = y = jnp.array([-1.0, 1.0])
+    >>> square = dict(log_partition=lambda f: 0.5 * f**2)  # least squares
+    >>> loss = jaxmix.theory.mixup_loss(lambda x: x, x, y, alpha=1.0, **square)
+    >>> round(float(loss), 4)  # half the pairs -1/2, half -E[(2 lam - 1)^2] / 2
+    -0.3333
   """
   likelihood.check_data(logit_fn, x, y)
   lam, weight, prob = quadrature(as_policy(alpha, beta, policy), num_nodes)
+  # Where alpha is known, found in float64 and rounded once.
   lam, weight, prob = (
     jnp.asarray(v).astype(x.dtype) for v in (lam, weight, prob)
   )
@@ -134,7 +149,8 @@ def mixup_loss(
     values = jax.vmap(at_node)(lam, weight)
     return jnp.sum(prob.astype(values.dtype) * values)
 
-  return _mean_over_pairs(pair, len(x), block_size // len(prob))
+  # A pair takes all nodes at once.
+  return _mean_over_pairs(pair, len(x), evaluations_at_once // len(prob))
 
 
 def regularizers(
@@ -146,7 +162,7 @@ def regularizers(
   beta: chex.Numeric | None = None,
   policy: policies.MixingPolicy | None = None,
   log_partition: LogPartition = likelihood.log_partition,
-  block_size: int = 256,
+  examples_at_once: int = 256,
 ) -> Regularizers:
   """R1, R2, R3 of Lemma 3.1 of Zhang et al., for any number of classes.
 
@@ -167,7 +183,7 @@ def regularizers(
     beta: its second concentration; None means alpha.
     policy: any policy of `jaxmix.policies`, instead of alpha.
     log_partition: h of one example's logits.
-    block_size: examples at once, >= 1.
+    examples_at_once: in a block, >= 1; the memory grows with it.
 
   Returns:
     The three scalars, in nats.
@@ -175,6 +191,14 @@ def regularizers(
   Raises:
     TypeError: as `standard_loss`.
     ValueError: as `mixup_loss`.
+
+  Example:
+    >>> x = y = jnp.array([-1.0, 1.0])
+    >>> square = dict(log_partition=lambda f: 0.5 * f**2)  # least squares
+    >>> logit_fn = lambda x: x
+    >>> found = jaxmix.theory.regularizers(logit_fn, x, y, alpha=1.0, **square)
+    >>> bool(found.r1 == 0), round(float(found.r2), 4)  # (4 + 0) / 24
+    (True, 0.1667)
   """
   n, *_ = likelihood.check_data(logit_fn, x, y)
   policy = as_policy(alpha, beta, policy)
@@ -184,6 +208,7 @@ def regularizers(
 
   def along(point, label, direction):
     """First order, and the two parts of the second, along one direction."""
+    # Forward over forward: d2f along one direction, and no d x d Hessian.
     logits, first, second = derivatives(logits_of, point, direction, 2)
     _, slope, curvature = derivatives(log_partition, logits, first, 2)
     _, bend = jax.jvp(log_partition, (logits,), (second,))
@@ -202,11 +227,16 @@ def regularizers(
     def add(total, direction):
       return total + along(point, label, direction)[1:], None
 
+    # One direction after another: side by side they would take min(n, d) times
+    # the memory.
     total, _ = jax.lax.scan(add, towards_mean[1:], spread)
     return jnp.concatenate([towards_mean[:1], total])
 
+  # Each example again on the way back, rather than every scan's steps kept.
   terms = jax.lax.map(
-    jax.checkpoint(one), (x, jnp.asarray(y)), batch_size=min(block_size, n)
+    jax.checkpoint(one),
+    (x, jnp.asarray(y)),
+    batch_size=min(examples_at_once, n),
   )
   r1, r2, r3 = jnp.mean(terms, axis=0)
   _, first, second = (
@@ -224,7 +254,7 @@ def quadratic_mixup_loss(
   beta: chex.Numeric | None = None,
   policy: policies.MixingPolicy | None = None,
   log_partition: LogPartition = likelihood.log_partition,
-  block_size: int = 256,
+  examples_at_once: int = 256,
 ) -> chex.Array:
   """The quadratic approximation, eq. (3): standard loss + R1 + R2 + R3.
 
@@ -236,7 +266,7 @@ def quadratic_mixup_loss(
     beta: its second concentration; None means alpha.
     policy: any policy of `jaxmix.policies`, instead of alpha.
     log_partition: h of one example's logits.
-    block_size: examples at once, >= 1.
+    examples_at_once: in a block, >= 1; the memory grows with it.
 
   Returns:
     Scalar, in nats.
@@ -244,6 +274,13 @@ def quadratic_mixup_loss(
   Raises:
     TypeError: as `standard_loss`.
     ValueError: as `mixup_loss`.
+
+  Example:
+    >>> x = y = jnp.array([-1.0, 1.0])
+    >>> options = dict(alpha=1.0, log_partition=lambda f: 0.5 * f**2)
+    >>> loss = jaxmix.theory.quadratic_mixup_loss(lambda x: x, x, y, **options)
+    >>> round(float(loss), 4)  # -1/2 + 1/6, exact for least squares
+    -0.3333
   """
   terms = regularizers(
     logit_fn,
@@ -253,7 +290,7 @@ def quadratic_mixup_loss(
     beta=beta,
     policy=policy,
     log_partition=log_partition,
-    block_size=block_size,
+    examples_at_once=examples_at_once,
   )
   standard = standard_loss(logit_fn, x, y, log_partition=log_partition)
   return standard + terms.r1 + terms.r2 + terms.r3
@@ -269,7 +306,7 @@ def taylor_mixup_loss(
   policy: policies.MixingPolicy | None = None,
   order: int = 2,
   log_partition: LogPartition = likelihood.log_partition,
-  block_size: int = 4_096,
+  pairs_at_once: int = 4_096,
 ) -> chex.Array:
   """The expansion of order J, MixupE's Theorem 1 without its remainder.
 
@@ -292,7 +329,8 @@ def taylor_mixup_loss(
     policy: any policy of `jaxmix.policies`, instead of alpha.
     order: J >= 0.
     log_partition: h of one example's logits.
-    block_size: pairs at once, >= 1.
+    pairs_at_once: in a block, >= 1; its memory is that of `order` derivatives
+      over so many inputs.
 
   Returns:
     Scalar, in nats.
@@ -300,6 +338,14 @@ def taylor_mixup_loss(
   Raises:
     TypeError: as `standard_loss`.
     ValueError: as `mixup_loss`, or if order < 0.
+
+  Example:
+    >>> x = y = jnp.array([-1.0, 1.0])
+    >>> square = dict(alpha=1.0, log_partition=lambda f: 0.5 * f**2)
+    >>> taylor = jaxmix.theory.taylor_mixup_loss
+    >>> loss = lambda j: taylor(lambda x: x, x, y, order=j, **square)
+    >>> [round(float(loss(order)), 4) for order in (0, 1, 2)]
+    [-0.5, -0.5, -0.3333]
   """
   n, *_ = likelihood.check_data(logit_fn, x, y)
   moments = shift_moments(as_policy(alpha, beta, policy), order)
@@ -307,6 +353,8 @@ def taylor_mixup_loss(
   y = jnp.asarray(y)
 
   def pair(i, j):
+    # Each partner by itself: from order 3 on the covariance of x, which spares
+    # `regularizers` the pairs, does not tell all.
     psi = derivatives(lambda point: loss(point, y[i]), x[i], x[j] - x[i], order)
     total = jnp.zeros_like(psi[0])
     factorial = 1.0
@@ -317,13 +365,14 @@ def taylor_mixup_loss(
       )
     return total
 
-  return _mean_over_pairs(pair, n, block_size)
+  return _mean_over_pairs(pair, n, pairs_at_once)
 
 
 def _covariance_factor(x: chex.Array) -> chex.Array:
   """[min(n, d), ...] directions whose squares add up to the covariance."""
   n, shape = len(x), x.shape[1:]
   centred = (x - jnp.mean(x, axis=0, keepdims=True)).reshape(n, -1)
+  # R'R = X'X, so that R's min(n, d) rows do for n.
   if n > centred.shape[1]:
     centred = jnp.linalg.qr(centred, mode="r")
   return (centred / n**0.5).reshape(-1, *shape)
@@ -333,6 +382,7 @@ def _mean_over_pairs(value, n: int, at_once: int) -> chex.Array:
   """Mean of value(i, j) over all pairs, some of them at once."""
   if at_once < 1:
     at_once = 1
+  # Memory is then one block's: the way back computes pairs again.
   value = jax.checkpoint(value)
 
   def row(i):
@@ -341,5 +391,7 @@ def _mean_over_pairs(value, n: int, at_once: int) -> chex.Array:
     )
     return jnp.mean(terms)
 
+  # Short rows go several at once. The mean of rows' means also loses less in
+  # float32 than one sum of n^2 terms.
   rows_at_once = max(1, min(n, at_once // n))
   return jnp.mean(jax.lax.map(row, jnp.arange(n), batch_size=rows_at_once))

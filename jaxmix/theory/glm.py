@@ -8,6 +8,9 @@ need the law of lam once the mixed label is traded for y_i (their eq. 9),
 whose moments are all functions of q = a b / ((a + b) (a + b + 1)) < 1/4:
 
   E[1 - lam] = 2 q,  E[(1 - lam)^2] = q,  Var(lam) = q (1 - 4 q).
+
+The lemmas are for Mixup alone, so these functions take its two concentrations,
+not a policy as `regularizers` does.
 """
 
 from __future__ import annotations
@@ -71,6 +74,13 @@ def glm_regularizer(
     TypeError: if x is not floating point.
     ValueError: if shapes disagree, the form is unknown, or a concentration is
       a number <= 0.
+
+  Example:
+    >>> theta, x = jnp.array([1.0]), jnp.array([[-1.0], [1.0]])
+    >>> one = jnp.ones_like  # A'' of linear regression
+    >>> added = jaxmix.theory.glm_regularizer(theta, x, one, alpha=1.0)
+    >>> round(float(added), 4)  # (1/18 + 1/6) / (2/3)^2 / 2
+    0.25
   """
   checks.floating("x", x)
   checks.choice("form", form, _FORMS)
@@ -82,10 +92,12 @@ def glm_regularizer(
       f"second_derivative must be elementwise, [n] to [n]: got shape "
       f"{jnp.shape(curvature)} for {u.shape}."
     )
+  # theta^T Sigma theta, without the [p, p] Sigma.
   spread = jnp.mean(u * u)
   if form == "printed":
     return 0.5 * _product(_ratio_moment(a, b), jnp.mean(curvature) * spread)
   q, mean, variance = _moments(a, b)
+  # Over m^2, the constant that theta absorbs; Lemma 3.3 divides by lam^2.
   inner = (variance * u * u + q * spread) / mean**2
   return 0.5 * jnp.mean(curvature * inner)
 
@@ -125,6 +137,12 @@ def two_layer_regularizer(
     TypeError: if hidden is not floating point.
     ValueError: if shapes disagree, the form is unknown, or a concentration is
       a number <= 0.
+
+  Example:
+    >>> theta, hidden = jnp.array([1.0]), jnp.array([[-1.0], [1.0]])
+    >>> added = jaxmix.theory.two_layer_regularizer(theta, hidden, alpha=1.0)
+    >>> round(float(added), 4)  # (1/6 + 1/18) / (2/3)^2
+    0.5
   """
   checks.floating("hidden", hidden)
   checks.choice("form", form, _FORMS)
@@ -155,6 +173,7 @@ def _predictions(theta, x):
 
 def _moments(a, b):
   """E[(1 - lam)^2], E[lam] and Var(lam) under D~."""
+  # Two ratios below 1: a product a b could over- or underflow.
   q = (a / (a + b)) * (b / (a + b + 1.0))
   return q, 1.0 - 2.0 * q, q * (1.0 - 4.0 * q)
 
@@ -162,6 +181,7 @@ def _moments(a, b):
 def _ratio_moment(a, b):
   """E[(1 - lam)^2 / lam^2] under D~, infinite unless a > 1 and b > 1."""
   finite = (a > 1.0) & (b > 1.0)
+  # Two wheres: 1 / (a - 1) at a = 1 makes even an unused gradient nan.
   below_a, below_b = (jnp.where(finite, c - 1.0, 1.0) for c in (a, b))
   value = b * (b + 1.0) / below_a + a * (a + 1.0) / below_b
   return jnp.where(finite, value / (a + b), jnp.inf)

@@ -3,7 +3,8 @@
 Kimura, "Why Mixup Improves the Model Performance", 2021,
 https://arxiv.org/abs/2006.06231. The paper replaces a mixed example by its
 mean over partners, x~_i = lam x_i + (1 - lam) xbar, lam a constant, and so do
-these functions. Theorems 2 and 3 compare upper bounds of two complexities.
+these functions: they take one number lam, no policy, as nothing is drawn.
+Theorems 2 and 3 compare upper bounds of two complexities.
 """
 
 from __future__ import annotations
@@ -89,6 +90,12 @@ def kimura_linear_gap(
   Raises:
     TypeError: if x is not floating point.
     ValueError: if x is not [n, d] or a number is out of range.
+
+  Example:
+    >>> x = jnp.array([[-1.0], [1.0]])  # centred, so that both sides agree
+    >>> sides = jaxmix.theory.kimura_linear_gap(x, 0.5)
+    >>> round(float(sides.gap), 4), round(float(sides.bound), 4)  # 1 / sqrt(8)
+    (0.3536, 0.3536)
   """
   lam = _check(x, lam)
   checks.scalar("radius", radius, low=0.0)
@@ -98,6 +105,7 @@ def kimura_linear_gap(
   variance = jnp.sum((x - mean) ** 2) / x.shape[0]
   # (a - b) / (sqrt a + sqrt b), which does not cancel where the mean is large.
   whole = jnp.sqrt(variance + shift)
+  # The shift whole: eq. (19) has lam^2 + (1 - lam)^2 times it, too little.
   mixed = jnp.sqrt(lam**2 * variance + shift)
   total = whole + mixed
   gap = (1.0 - lam**2) * variance / jnp.where(total > 0.0, total, 1.0)
@@ -144,6 +152,12 @@ def kimura_network_gap(
   Raises:
     TypeError: if x is not floating point.
     ValueError: if shapes disagree or a number is out of range.
+
+  Example:
+    >>> x = jnp.array([[0.0], [0.0], [3.0], [5.0]])
+    >>> sides = jaxmix.theory.kimura_network_gap(x, 0.5, num_layers=1)
+    >>> [round(float(side / 2**0.5), 4) for side in sides]  # 2^(3/2) / 2 apart
+    [1.5, 1.5, 1.5]
   """
   lam = _check(x, lam)
   checks.scalar("norm_bound", norm_bound, low=0.0)
@@ -159,6 +173,7 @@ def kimura_network_gap(
   center = average if mean is None else mean.astype(x.dtype)[None]
   largest = _largest_norm(x)
   gap = largest - _largest_norm(lam * x + (1.0 - lam) * average)
+  # The triangle inequality's lam |x_i| + (1 - lam) |xbar| in place of |x~_i|.
   printed = (1.0 - lam) * (largest - jnp.linalg.norm(average))
   bound = (1.0 - lam) * _largest_norm(x - center)
   return NetworkGap(scale * gap, scale * printed, scale * bound)
@@ -192,6 +207,12 @@ def bregman_scaling(
   Raises:
     TypeError: if x is not floating point.
     ValueError: if shapes disagree or lam is a number out of range.
+
+  Example:
+    >>> x, theta = jnp.array([[-1.0], [1.0]]), jnp.array([2.0])
+    >>> found = jaxmix.theory.bregman_scaling(x, theta, 0.5)
+    >>> [round(side.item(), 4) for side in found]  # psi's own is 0.0707
+    [0.105, 0.0177, 0.105]
   """
   lam = _check(x, lam)
   if jnp.shape(theta) != x.shape[1:]:

@@ -28,8 +28,16 @@ def log_partition(logits: chex.Array) -> chex.Array:
 
   Returns:
     Scalar.
+
+  Example:
+    >>> log_partition = jaxmix.theory.likelihood.log_partition
+    >>> round(float(log_partition(jnp.zeros(()))), 4)  # log 2
+    0.6931
+    >>> round(float(log_partition(jnp.zeros(4))), 4)  # log 4
+    1.3863
   """
   if logits.ndim == 0:
+    # `jax.nn.softplus` loses its second derivative at 0 in Taylor mode.
     return taylor.softplus(logits)
   return jax.nn.logsumexp(logits)
 
@@ -44,7 +52,14 @@ def label_dot(logits: chex.Array, label: chex.Array) -> chex.Array:
 
   Returns:
     Scalar.
+
+  Example:
+    >>> logits, half = jnp.array([1.0, 3.0]), jnp.array([0.5, 0.5])
+    >>> label_dot = jaxmix.theory.likelihood.label_dot
+    >>> float(label_dot(logits, 1)), float(label_dot(logits, half))
+    (3.0, 2.0)
   """
+  # No one-hot: this runs for each of n^2 pairs.
   if logits.ndim == 1 and jnp.ndim(label) == 0:
     return jnp.take(logits, label, axis=0)
   return jnp.sum(jnp.asarray(label).astype(logits.dtype) * logits)
@@ -58,9 +73,15 @@ def single(logit_fn: LogitFn) -> LogitFn:
 
   Returns:
     The function of one example.
+
+  Example:
+    >>> one = jaxmix.theory.likelihood.single(lambda x: x.astype(jnp.bfloat16))
+    >>> one(jnp.zeros(3))
+    Array([0., 0., 0.], dtype=float32)
   """
 
   def one(x):
+    # A batch of one, which vmap makes a batch again.
     logits = logit_fn(x[None])[0]
     return logits.astype(np.promote_types(logits.dtype, np.float32))
 
@@ -78,6 +99,12 @@ def loss_of_one(
 
   Returns:
     The function of one example and its label.
+
+  Example:
+    >>> logit_fn = lambda x: x @ jnp.ones((3, 4))
+    >>> loss = jaxmix.theory.likelihood.loss_of_one(logit_fn)
+    >>> round(float(loss(jnp.ones(3), 2)), 4)  # log 4
+    1.3863
   """
   logits_of = single(logit_fn)
 
@@ -105,6 +132,11 @@ def check_data(
     TypeError: if x is not floating point, or y is neither integers nor floats,
       or float classes beside [n, K] logits.
     ValueError: if shapes do not fit.
+
+  Example:
+    >>> x, y = jnp.zeros((5, 3)), jnp.zeros(5, int)
+    >>> jaxmix.theory.likelihood.check_data(lambda x: x[:, :2], x, y)
+    (5, 2)
   """
   checks.floating("x", x)
   n = checks.batch_size(x=x)

@@ -33,11 +33,16 @@ def beta_moment(
 
   Raises:
     ValueError: if j < 0 or a concentration is a number <= 0.
+
+  Example:
+    >>> [round(jaxmix.theory.beta_moment(1.0, 1.0, j), 4) for j in (0, 1, 2)]
+    [1.0, 0.3333, 0.1667]
   """
   if j < 0:
     raise ValueError(f"j must be at least 0, got {j}.")
   a = checks.concentration("alpha", alpha)
   b = checks.concentration("beta", beta)
+  # Factor by factor: Gamma functions would overflow, or cancel as logs.
   kept: Any = a / (a + b)
   swapped: Any = b / (a + b)
   for k in range(j):
@@ -49,7 +54,8 @@ def beta_moment(
 def shift_moments(policy: policies.MixingPolicy, order: int) -> chex.Array:
   """E[(1 - lam)^j] under the policy's DAT equivalent, for j = 0..order.
 
-  Exact for every policy but `weighted` with a weight that is no polynomial.
+  Exact for every policy of `jaxmix.policies` but `weighted` with a weight that
+  is no polynomial.
 
   Args:
     policy: see `jaxmix.policies`.
@@ -60,9 +66,15 @@ def shift_moments(policy: policies.MixingPolicy, order: int) -> chex.Array:
 
   Raises:
     ValueError: if order < 0 or the policy has no quadrature.
+
+  Example:
+    >>> policy = jaxmix.policies.dat(3.0, 1.0)  # 1 - lam ~ Beta(1, 3)
+    >>> print(np.round(jaxmix.theory.shift_moments(policy, 2), 4))
+    [1.   0.25 0.1 ]
   """
   if order < 0:
     raise ValueError(f"order must be at least 0, got {order}.")
+  # m nodes are exact to degree 2 m - 1, and weight may add one to the power's.
   lam, weight, prob = quadrature(policy, max(NODES, order + 1))
   xp = np if isinstance(prob * weight, np.ndarray) else jnp
   powers = [
@@ -77,7 +89,12 @@ def as_policy(
   beta: chex.Numeric | None,
   policy: policies.MixingPolicy | None,
 ) -> policies.MixingPolicy:
-  """The policy that (alpha, beta) or policy= stand for, exactly one given."""
+  """The policy that (alpha, beta) or policy= stand for, exactly one given.
+
+  Example:
+    >>> jaxmix.theory.moments.as_policy(0.5, None, None).mean_shift
+    0.25
+  """
   if (alpha is None) == (policy is None):
     raise ValueError(
       "Give either alpha (and beta) or policy, got "
@@ -94,7 +111,14 @@ def as_policy(
 def quadrature(
   policy: policies.MixingPolicy, num_nodes: int
 ) -> tuple[chex.Array, chex.Array, chex.Array]:
-  """The policy's (lam, weight, prob); raises ValueError if it has none."""
+  """The policy's (lam, weight, prob); raises ValueError if it has none.
+
+  Example:
+    >>> policy = jaxmix.policies.mixup(1.0)
+    >>> lam, weight, prob = jaxmix.theory.moments.quadrature(policy, 2)
+    >>> print(np.round(lam, 4), np.round(prob, 4))
+    [0.2113 0.7887] [0.5 0.5]
+  """
   if policy.quadrature is None:
     raise ValueError(
       "policy.quadrature is None, but the theory integrates over it; make the "

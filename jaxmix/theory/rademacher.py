@@ -51,12 +51,18 @@ def rademacher_linear(
   Raises:
     TypeError: if x is not floating point.
     ValueError: if x is not [n, d], radius is a number < 0 or num_draws < 2.
+
+  Example:
+    >>> found = jaxmix.theory.rademacher_linear(jax.random.key(0), jnp.eye(4))
+    >>> round(float(found.value), 4)  # sqrt(4) / 4, whatever the signs
+    0.5
   """
   _check_data("x", x)
   checks.scalar("radius", radius, low=0.0)
   if num_draws < 2:
     raise ValueError(f"num_draws must be at least 2, got {num_draws}.")
   signs = jax.random.rademacher(key, (num_draws, x.shape[0]), x.dtype)
+  # The supremum over the ball is this norm: nothing is optimised.
   norms = jnp.linalg.norm(signs @ x / x.shape[0], axis=1)
   norms = norms * jnp.asarray(radius, x.dtype)
   return Estimate(jnp.mean(norms), jnp.std(norms, ddof=1) / num_draws**0.5)
@@ -89,9 +95,16 @@ def rademacher_ellipsoid(
   Raises:
     TypeError: if x or covariance is not floating point.
     ValueError: if shapes disagree or a number is out of range.
+
+  Example:
+    >>> key, x, covariance = jax.random.key(0), jnp.eye(4), 4.0 * jnp.eye(4)
+    >>> found = jaxmix.theory.rademacher_ellipsoid(key, x, covariance)
+    >>> round(float(found.value), 4)  # half the ball's
+    0.25
   """
   _check_data("x", x)
   root, _ = inverse_root(covariance, x.shape[1])
+  # theta = root u with |u| <= radius: the ball's complexity on root^T x.
   root = root.astype(x.dtype)
   return rademacher_linear(key, x @ root, radius=radius, num_draws=num_draws)
 
@@ -111,6 +124,12 @@ def inverse_root(
   Raises:
     TypeError: if the covariance is not floating point.
     ValueError: if its shape is not (size, size).
+
+  Example:
+    >>> covariance = jnp.array([[4.0, 0.0], [0.0, 0.0]])
+    >>> root, rank = jaxmix.theory.rademacher.inverse_root(covariance, 2)
+    >>> bool(jnp.allclose(root @ root.T, covariance / 16)), float(rank)
+    (True, 1.0)
   """
   checks.floating("covariance", covariance)
   if jnp.shape(covariance) != (size, size):
@@ -122,6 +141,7 @@ def inverse_root(
   # A singular value this small is what rounding leaves of zero.
   tolerance = 10 * len(values) * jnp.finfo(values.dtype).eps
   kept = values > tolerance * jnp.max(jnp.abs(values))
+  # Two wheres: rsqrt of what is dropped is inf or nan, in the gradient too.
   scale = jnp.where(kept, jax.lax.rsqrt(jnp.where(kept, values, 1.0)), 0.0)
   return vectors * scale[None, :], jnp.sum(kept).astype(values.dtype)
 

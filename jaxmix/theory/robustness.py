@@ -93,6 +93,13 @@ def quadratic_adversarial_loss(
   Raises:
     TypeError: as `standard_loss`.
     ValueError: if logits are not [n], or radius is neither a scalar nor [n].
+
+  Example:
+    >>> logit_fn = lambda x: x @ jnp.array([3.0, 4.0])
+    >>> x, y = jnp.zeros((1, 2)), jnp.array([1])
+    >>> loss = jaxmix.theory.quadratic_adversarial_loss(logit_fn, x, y, 0.2)
+    >>> round(float(loss), 4)  # log 2 + 1/2 + 1/8
+    1.3181
   """
   n = _check_binary(logit_fn, x, y)
   if jnp.shape(radius) not in ((), (n,)):
@@ -108,7 +115,9 @@ def quadratic_adversarial_loss(
     steepness = jnp.sqrt(jnp.sum(jnp.square(gradient)).astype(logits.dtype))
     prob = jax.nn.sigmoid(logits)
     residual = jnp.abs(prob - jnp.asarray(label).astype(prob.dtype))
+    # h'' of the logistic loss; eq. (6)'s further d is a misprint, see above.
     curvature = prob * (1.0 - prob)
+    # The worst step is along df, towards the side that the residual is on.
     move = eta * steepness
     return loss(point, label) + residual * move + 0.5 * curvature * move**2
 
@@ -151,6 +160,13 @@ def mixup_radius(
   Raises:
     TypeError: as `standard_loss`.
     ValueError: as `mixup_loss`, or if y is missing beside [n, K] logits.
+
+  Example:
+    >>> logit_fn = lambda x: x @ jnp.array([3.0, 4.0])
+    >>> x = jnp.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
+    >>> radius = jaxmix.theory.mixup_radius(logit_fn, x, alpha=1.0)
+    >>> print(np.asarray(radius.per_example * 2**0.5).round(4))  # R_i |x_i| / 3
+    [0.2    0.2    0.2667 0.2667]
   """
   n, *classes = likelihood.check_data(logit_fn, x, y)
   policy = as_policy(alpha, beta, policy)
@@ -165,6 +181,7 @@ def mixup_radius(
     smallest_norm = jnp.min(jnp.linalg.norm(flat, axis=1))
   else:
     smallest_norm = checks.scalar("smallest_norm", smallest_norm, low=0.0)
+  # shift_moments, not policy.mean_shift, which `erm` lets its caller choose.
   per_example = (
     aligned
     * jnp.asarray(smallest_norm / flat.shape[1] ** 0.5).astype(aligned.dtype)
@@ -185,8 +202,9 @@ def robustness_bound(
 ) -> RobustnessBound:
   """The three sides of Theorems 3.1 (linear) and 3.3 (ReLU, max pooling).
 
-  mixup >= per_example >= uniform, for every policy, wherever the assumptions
-  hold (`robustness_assumptions`); each of them is needed.
+  mixup >= per_example >= uniform, for every policy of `jaxmix.policies`,
+  wherever the assumptions hold (`robustness_assumptions`); each of them is
+  needed.
 
   Args:
     logit_fn: maps [n, ...] to binary logits [n].
@@ -203,10 +221,18 @@ def robustness_bound(
   Raises:
     TypeError: as `standard_loss`.
     ValueError: as `mixup_loss`, or if logits are not [n].
+
+  Example:
+    >>> x = jnp.array([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]])
+    >>> logit_fn, y = lambda x: x @ jnp.array([3.0, 4.0]), jnp.array([1, 0] * 2)
+    >>> sides = jaxmix.theory.robustness_bound(logit_fn, x, y, alpha=1.0)
+    >>> bool(sides.mixup > sides.per_example > sides.uniform)
+    True
   """
   n = _check_binary(logit_fn, x, y)
   policy = as_policy(alpha, beta, policy)
   radius = mixup_radius(logit_fn, x, policy=policy, smallest_norm=smallest_norm)
+  # The d of one example's whole input.
   root = (x.size // n) ** 0.5
   attacked = lambda eps: quadratic_adversarial_loss(logit_fn, x, y, eps * root)
   return RobustnessBound(
@@ -232,14 +258,23 @@ def robustness_assumptions(
   Raises:
     TypeError: as `standard_loss`.
     ValueError: as `standard_loss`, or if logits are not [n].
+
+  Example:
+    >>> x, y = jnp.array([[1.0], [-1.0]]), jnp.array([1, 0])
+    >>> logit_fn = lambda x: x[:, 0] + 0.5  # a bias: not homogeneous
+    >>> found = jaxmix.theory.robustness_assumptions(logit_fn, x, y)
+    >>> bool(found.right), float(found.off_centre), float(found.inhomogeneity)
+    (True, 0.0, 0.5)
   """
   _check_binary(logit_fn, x, y)
   logits_of = likelihood.single(logit_fn)
+  # Euler: df(x) x = f(x) for a homogeneous f; one jvp, and no gradient.
   logits, along_itself = jax.vmap(
     lambda point: jax.jvp(logits_of, (point,), (point,))
   )(x)
   label = jnp.asarray(y).astype(logits.dtype)
   return RobustnessAssumptions(
+    # The paper's Theta lets a logit be exactly 0.
     right=jnp.all((2.0 * label - 1.0) * logits >= 0.0),
     off_centre=jnp.linalg.norm(jnp.mean(x, axis=0).reshape(-1)),
     inhomogeneity=jnp.max(jnp.abs(logits - along_itself)),
@@ -261,22 +296,32 @@ def constant_radius(
 
   Args:
     prob: p, the probability of |cos(x, theta)| >= tau, in (0, 1].
-    tau: the cosine, in (0, 1).
-    curvature: k, a lower bound on g(f) (1 - g(f)) over the examples, in (0,
-      1/4].
-    residual: (k1, k2), bounds on |g(f) - y| over the examples.
+    tau: the cosine, in [0, 1]; Assumption 3.1 has (0, 1), and 0 gives R~ = 0.
+    curvature: k, a lower bound on g(f) (1 - g(f)) over the examples, in [0,
+      1/4]; 0 gives R~ = 0.
+    residual: (k1, k2), bounds on |g(f) - y| over the examples, k1 in [0, 1] and
+      k2 in (0, 1].
 
   Returns:
     R~.
 
   Raises:
     ValueError: if a known number is out of its range.
+
+  Example:
+    >>> radius = jaxmix.theory.constant_radius(
+    ...   1.0, tau=0.5, curvature=0.25, residual=(0.5, 0.5)
+    ... )
+    >>> float(radius)  # min{1/2, sqrt(1/2)} tau
+    0.25
   """
   p = checks.scalar("prob", prob, low=0.0, high=1.0, open_low=True)
   tau = checks.scalar("tau", tau, low=0.0, high=1.0)
   k = checks.scalar("curvature", curvature, low=0.0, high=0.25)
   low = checks.scalar("residual[0]", residual[0], low=0.0, high=1.0)
-  high = checks.scalar("residual[1]", residual[1], low=0.0, high=1.0)
+  high = checks.scalar(
+    "residual[1]", residual[1], low=0.0, high=1.0, open_low=True
+  )
   first = p * low / (2.0 * high - p * (high - low))
   second = (4.0 * k * p / (2.0 - p + 4.0 * k * p)) ** 0.5
   return jnp.minimum(first, second) * tau

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jax.sharding import SingleDeviceSharding
 import pytest
 
+from experiments import inputs
 from experiments.configs import common, digits, imagenet_resnet50
 from experiments.forecast import (
   chips,
@@ -399,7 +400,7 @@ def test_unknown_comparison_and_data_set():
   config.dataset = "my_images"
   with pytest.raises(ValueError, match="--num_classes"):
     forecast(config, "v5e:2x2")
-  described = program.describe(config, num_classes=7).spec
+  described = inputs.describe(config, num_classes=7)
   assert (described.inputs.shape, described.num_classes) == ((64, 64, 3), 7)
 
 

@@ -28,7 +28,7 @@ def test_coefficients_make_up_mixupes_q(rng, classes):
   apply = network(rng, jax.nn.gelu, classes=classes)
   mean = jnp.mean(x, axis=0)
   run = jax.jit(
-    lambda x, y: theory.direction_coefficients(apply, x, y, block_size=3)
+    lambda x, y: theory.direction_coefficients(apply, x, y, examples_at_once=3)
   )
   alpha = run(x, y).reshape(7, -1)
   one = lambda point: jnp.atleast_1d(apply(point[None])[0])
@@ -46,7 +46,9 @@ def test_cosines_of_a_linear_model(rng):
   inputs = np.asarray(x)
   expected = inputs @ theta / np.linalg.norm(inputs, axis=1)
   expected = np.abs(expected) / np.linalg.norm(theta)
-  found = theory.cosines(lambda x: x @ jnp.asarray(theta), x, block_size=4)
+  found = theory.cosines(
+    lambda x: x @ jnp.asarray(theta), x, examples_at_once=4
+  )
   np.testing.assert_allclose(found, expected, rtol=1e-12)
   both = theory.cosines(lambda x: x @ jnp.asarray(rng.normal(size=(3, 2))), x)
   assert both.shape == (6, 2)

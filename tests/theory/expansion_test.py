@@ -154,7 +154,7 @@ def test_regularizers_against_dense_hessians(rng, n, d, classes):
   apply = network(rng, jnp.tanh, d, classes, scale=1.0)
   run = jax.jit(
     lambda x, y: theory.regularizers(
-      apply, x, y, alpha=0.7, beta=1.9, block_size=4
+      apply, x, y, alpha=0.7, beta=1.9, examples_at_once=4
     )
   )
   np.testing.assert_allclose(
@@ -220,25 +220,25 @@ def test_relus_expansion_stops_at_the_kinks(rng):
 
 
 @pytest.mark.parametrize(
-  "fn",
+  "fn, option",
   [
-    theory.mixup_loss,
-    theory.quadratic_mixup_loss,
-    theory.taylor_mixup_loss,
+    (theory.mixup_loss, "evaluations_at_once"),
+    (theory.quadratic_mixup_loss, "examples_at_once"),
+    (theory.taylor_mixup_loss, "pairs_at_once"),
   ],
 )
-def test_blocks_only_bound_memory(rng, fn):
+def test_blocks_only_bound_memory(rng, fn, option):
   x, y = data(rng, n=7, classes=3)
   apply = network(rng, jnp.tanh, classes=3)
 
-  def value(scale, block_size):
+  def value(scale, at_once):
     scaled = lambda x: scale * apply(x)
-    return fn(scaled, x, y, alpha=1.0, block_size=block_size)
+    return fn(scaled, x, y, alpha=1.0, **{option: at_once})
 
   both = jax.jit(jax.value_and_grad(value), static_argnums=1)
   whole = both(1.3, 100_000)
-  for block_size in (1, 3, 50):
-    np.testing.assert_allclose(both(1.3, block_size), whole, rtol=1e-11)
+  for at_once in (1, 3, 50):
+    np.testing.assert_allclose(both(1.3, at_once), whole, rtol=1e-11)
   steps = [value(1.3 + h, 100_000) for h in (-1e-4, 1e-4)]
   np.testing.assert_allclose(whole[1], (steps[1] - steps[0]) / 2e-4, rtol=1e-6)
 

@@ -288,6 +288,7 @@ def test_errors(rng):
     ("tau", {"tau": 1.5}),
     ("curvature", {"curvature": 0.3}),
     (r"residual\[1\]", {"residual": (0.1, 2.0)}),
+    (r"residual\[1\]", {"residual": (0.0, 0.0)}),
   ):
     good = {"prob": 0.5, "tau": 0.5, "curvature": 0.1, "residual": (0.1, 0.9)}
     arguments = good | bad
