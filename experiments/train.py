@@ -20,6 +20,7 @@ import numpy as np
 from experiments import inputs, parallel, preemption, steps
 from experiments.configs import common
 from experiments.inputs.dataset import Batch, Dataset
+from experiments.preemption import Preempted
 from experiments.state import TrainState
 from experiments.workdir import metrics, provenance, storage
 from experiments.workdir.checkpoints import Checkpoints
@@ -41,10 +42,6 @@ _EVALUATED = (
 )
 _PROGRAMS: dict[str, parallel.Mapped] = {}
 _EVALUATIONS: dict[str, Any] = {}
-
-
-class Preempted(Exception):
-  """The run was asked to stop, and can be resumed from its last checkpoint."""
 
 
 class NonFiniteLossError(FloatingPointError):

@@ -34,11 +34,11 @@ def sky_parts():
 PARSE = """
 import json, sys
 from absl import flags
-from experiments import main, preemption
+from experiments import cli, main, preemption
 from experiments.configs import common
 
 assert preemption.TRY_AGAIN == 75
-assert main.parse(sys.argv) == sys.argv[:1]
+assert cli.parse(sys.argv) == sys.argv[:1]
 values = flags.FLAGS
 config = common.resolve(values.config)
 names = ("workdir", "coordinator", "num_processes", "process_id")

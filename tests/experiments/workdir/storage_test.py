@@ -126,7 +126,7 @@ def test_a_sweep_ends_with_how_to_report_on_it(inside, monkeypatch, caplog):
 
 
 CODE = "from tests.experiments import bucket; bucket.install(); "
-CODE += "from experiments import main; main.run()"
+CODE += "from experiments import cli, main; cli.run(main.main, resumable=True)"
 
 
 def start(server, workdir):
