@@ -1,11 +1,8 @@
-"""What every config shares: the keys, their defaults, and their arguments."""
+"""What every config shares: the keys and their defaults."""
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Callable, Mapping
 import math
-from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
@@ -130,74 +127,6 @@ def recipe(
       "cutmix": dict(alpha=1.0, beta=1.0, eta=0.0),
     }
   )
-
-
-def with_argument(
-  config: ConfigDict,
-  arg: str | None,
-  variants: Mapping[str, Callable[[ConfigDict], Any]] | None = None,
-) -> ConfigDict:
-  """Applies a config's argument: "variant,key=value,key.sub=value".
-
-  Variants apply in the order given, before the keys.
-
-  Args:
-    config: changed in place.
-    arg: what stands after the config file's colon, or None.
-    variants: names a key-less item may have, and what each changes.
-
-  Returns:
-    The config.
-
-  Raises:
-    ValueError: for an unknown variant or key (listing the known ones), or a
-      value of the wrong type.
-  """
-  variants = variants or {}
-  pairs = []
-  for item in filter(None, (arg or "").split(",")):
-    key, equals, text = item.partition("=")
-    if equals:
-      pairs.append((key, text))
-    elif item in variants:
-      variants[item](config)
-    else:
-      raise ValueError(
-        f"Unknown variant {item!r}; known variants: "
-        f"{', '.join(variants) or 'none'}; keys are set as key=value."
-      )
-  for key, text in pairs:
-    _assign(config, key, text)
-  return config
-
-
-def _assign(config: ConfigDict, key: str, text: str) -> None:
-  owner = config
-  *path, last = key.split(".")
-  for part in path:
-    if part not in owner or not isinstance(owner[part], ConfigDict):
-      raise ValueError(f"Unknown config key {key!r}; {_known(config)}")
-    owner = owner[part]
-  # A model's options are its own, checked by `models.create`.
-  if last not in owner and owner is not config.model_options:
-    raise ValueError(f"Unknown config key {key!r}; {_known(config)}")
-  current = owner.get(last)
-  try:
-    value = text if isinstance(current, str) else ast.literal_eval(text)
-  except (SyntaxError, ValueError):
-    value = text
-  if isinstance(current, float) and isinstance(value, int):
-    value = float(value)
-  try:
-    owner[last] = value
-  except TypeError:
-    raise ValueError(
-      f"{key} must be a {type(current).__name__}, got {text!r}."
-    ) from None
-
-
-def _known(config: ConfigDict) -> str:
-  return f"known keys: {', '.join(sorted(config))}."
 
 
 def resolve(config: ConfigDict) -> ConfigDict:

@@ -18,7 +18,7 @@ small prepared folder of JPEGs and ends on a CPU in about a minute.
 
 from ml_collections import ConfigDict
 
-from experiments.configs import common, imagenet
+from experiments.configs import arguments, common, imagenet
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
@@ -33,4 +33,4 @@ def get_config(arg: str | None = None) -> ConfigDict:
   config.weight_decay = 0.3
   config.grad_clip = 1.0
   config.warmup_steps = 10_000
-  return common.with_argument(config, arg, {"smoke": imagenet.smoke})
+  return arguments.with_argument(config, arg, {"smoke": imagenet.smoke})
