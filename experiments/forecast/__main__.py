@@ -9,7 +9,7 @@ compiles N at a time, which takes up to 12 GB each. The file is written after
 each; the same command again, at the same commit, goes on after the rows that
 are there.
 
-Needs no TPU and no data, but the TPU compiler: pip install "jaxmix[tpu]".
+Needs no TPU and no data, but the TPU compiler: pip install -e '.[tpu]'.
 """
 
 from __future__ import annotations

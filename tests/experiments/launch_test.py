@@ -539,7 +539,7 @@ def test_setup_installs_this_commit_on_every_host(cloud):
     host = cloud.folder / f"cloud/host{k}"
     assert (host / "jaxmix/setup.py").exists()
     assert (host / "jaxmix.commit").read_text() == head
-  assert cloud.read("uv").count("-c constraints.txt -e .[train,tpu]") == 2
+  assert cloud.read("uv").count("-c constraints.txt -e .[train,tfds,tpu]") == 2
 
 
 def test_run_goes_from_nothing_to_the_end(cloud):
