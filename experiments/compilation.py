@@ -39,7 +39,6 @@ def keep(chosen: str | None, workdir: str | os.PathLike[str] | None) -> None:
   if not chosen and workdir and storage.is_remote(workdir):
     chosen = f"{os.fspath(workdir).rstrip('/')}/xla"
   chosen = chosen or os.environ.get("JAX_COMPILATION_CACHE_DIR")
-  own = not chosen
   target = str(storage.path(chosen)) if chosen else str(folder())
   if not storage.is_remote(target):
     problem = _unusable(pathlib.Path(target))
@@ -51,7 +50,7 @@ def keep(chosen: str | None, workdir: str | os.PathLike[str] | None) -> None:
       )
       jax.config.update("jax_enable_compilation_cache", False)
       return
-    if own:
+    if pathlib.Path(target).is_relative_to(folder()):
       _shrink(pathlib.Path(target), _BYTES)
   jax.config.update("jax_compilation_cache_dir", target)
   if "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS" not in os.environ:

@@ -101,6 +101,26 @@ def ended(error, *words):
   )
 
 
+def test_without_tensorflow_a_line_says_what_to_install(tmp_path):
+  code = (
+    "import sys; sys.modules['tensorflow'] = None\n"
+    "from experiments import cli, main\n"
+    "sys.argv += ['--config=experiments/configs/imagenet_resnet50.py:smoke',"
+    f" '--workdir={tmp_path}/run', '--config.data_dir={tmp_path}']\n"
+    "cli.run(main.main)"
+  )
+  done = subprocess.run(
+    [sys.executable, "-c", code],
+    cwd=ROOT,
+    env=os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""},
+    capture_output=True,
+    text=True,
+  )
+  assert done.returncode == 1 and "Traceback" not in done.stderr
+  last = done.stderr.splitlines()[-1]
+  assert last.startswith("ImportError: ") and "-e '.[tfds]'" in last
+
+
 def test_traceback_shows_where():
   done = ended("ValueError('wrong')", "--traceback")
   assert done.returncode == 1
