@@ -26,8 +26,8 @@ _COMPILATION_CACHE = flags.DEFINE_string(
   "compilation_cache",
   None,
   "Folder, or gs:// URL, for compiled programs, which the next start then need "
-  "not compile; none: keeps none. By default WORKDIR/xla for a workdir in a "
-  "bucket, else $JAX_COMPILATION_CACHE_DIR or a folder in the user's cache.",
+  "not compile; none: keeps none. By default $JAX_COMPILATION_CACHE_DIR, "
+  "else WORKDIR/xla for a workdir in a bucket, or the user's cache.",
 )
 
 # What a user can cause and mend. Anything else is a fault of this code, and

@@ -28,19 +28,22 @@ def keep(chosen: str | None, workdir: str | os.PathLike[str] | None) -> None:
   a folder to use, or with a damaged one, they are compiled, after a warning.
 
   Args:
-    chosen: folder or URL, "none", or None for the default: a workdir's own
-      where that is in a bucket, since a preempted machine's folders are gone;
-      else JAX_COMPILATION_CACHE_DIR, or `folder`.
+    chosen: folder or URL, "none", or None for the default:
+      JAX_COMPILATION_CACHE_DIR; else a workdir's own where that is in a bucket,
+      since a preempted machine's folders are gone; else `folder`.
     workdir: the run's, if there is one.
   """
   if chosen == "none":
     jax.config.update("jax_enable_compilation_cache", False)
     return
+  chosen = chosen or os.environ.get("JAX_COMPILATION_CACHE_DIR")
   if not chosen and workdir and storage.is_remote(workdir):
     chosen = f"{os.fspath(workdir).rstrip('/')}/xla"
-  chosen = chosen or os.environ.get("JAX_COMPILATION_CACHE_DIR")
   target = str(storage.path(chosen)) if chosen else str(folder())
-  if not storage.is_remote(target):
+  if storage.is_remote(target):
+    # XLA's own caches for GPUs would go below it, and XLA opens no URLs.
+    jax.config.update("jax_persistent_cache_enable_xla_caches", "none")
+  else:
     problem = _unusable(pathlib.Path(target))
     if problem:
       logging.warning(
@@ -66,8 +69,8 @@ def folder() -> pathlib.Path:
   """
   home = os.environ.get("XDG_CACHE_HOME", "")
   # By the standard, relative ones are to be ignored.
-  root = pathlib.Path(home if os.path.isabs(home) else "~/.cache").expanduser()
-  return root / "jaxmix" / "xla" / _machine()
+  root = home if os.path.isabs(home) else os.path.expanduser("~/.cache")
+  return pathlib.Path(root) / "jaxmix" / "xla" / _machine()
 
 
 def _machine() -> str:
@@ -82,13 +85,15 @@ def _machine() -> str:
 
 def _unusable(target: pathlib.Path) -> str:
   """Why no file can be made in a folder; "" where one can."""
+  if not target.is_absolute():
+    return f"{target} is nowhere without a home"
   probe = target / f".probe-{os.getpid()}"
   try:
     # Whoever can write here can have us run their programs.
     target.mkdir(mode=0o700, parents=True, exist_ok=True)
     probe.touch()
     probe.unlink()
-  except (OSError, RuntimeError) as error:  # RuntimeError: there is no home
+  except OSError as error:
     return str(error)
   return ""
 

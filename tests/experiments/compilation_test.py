@@ -15,6 +15,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 OPTIONS = (
   "jax_compilation_cache_dir",
   "jax_enable_compilation_cache",
+  "jax_persistent_cache_enable_xla_caches",
   "jax_persistent_cache_min_compile_time_secs",
 )
 
@@ -46,7 +47,8 @@ def test_the_default_is_in_the_user_s_cache(monkeypatch, tmp_path):
   [
     ("{}/mine", "gs://bucket/run", "{}/env", "{}/mine"),
     ("gs://bucket/xla", None, "", "gs://bucket/xla"),
-    (None, "gs://bucket/run/", "{}/env", "gs://bucket/run/xla"),
+    (None, "gs://bucket/run/", "{}/env", "{}/env"),
+    (None, "gs://bucket/run/", "", "gs://bucket/run/xla"),
     (None, "{}/run", "{}/env", "{}/env"),
   ],
 )
@@ -61,6 +63,16 @@ def test_who_decides(
   compilation.keep(chosen, workdir)
   assert jax.config.jax_compilation_cache_dir == expected
   assert jax.config.jax_enable_compilation_cache
+  xla_s = jax.config.jax_persistent_cache_enable_xla_caches
+  assert (xla_s == "none") == expected.startswith("gs://")
+
+
+def test_without_a_home_none_are_kept(monkeypatch, caplog):
+  monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+  monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+  compilation.keep(None, None)
+  assert not jax.config.jax_enable_compilation_cache
+  assert "without a home" in caplog.text
 
 
 def test_none_keeps_none():
