@@ -31,7 +31,7 @@ $(VENV)/train.stamp: $(VENV)/python.stamp setup.py constraints.txt
 	touch $@
 
 $(VENV)/test.stamp: $(VENV)/python.stamp setup.py constraints.txt
-	$(BIN)/pip install -q -c constraints.txt -e '.[train,test,launch]'
+	$(BIN)/pip install -q -c constraints.txt -e '.[train,tfds,test,launch]'
 	-$(BIN)/pip install -q -c constraints.txt --no-deps --upgrade \
 	  --target=$(VENV)/tpu libtpu
 	touch $@ $(VENV)/train.stamp

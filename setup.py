@@ -15,15 +15,22 @@ TRAIN = [
   "etils[epath]>=1.9",
   # Orbax imports it when it deletes an old checkpoint in a bucket.
   "google-cloud-storage>=2.17",
-  # tensorflow-datasets 4.9.10 imports it without declaring it.
-  "importlib_resources>=6.0",
   "matplotlib>=3.8",
   "ml_collections>=1.0",
   "orbax-checkpoint>=0.11",
   "scikit-learn>=1.4",
+  "scipy>=1.13",
   "tensorboardX>=2.6.2",
-  "tensorflow>=2.17",
-  "tensorflow-datasets>=4.9.7",
+]
+# For data sets of TFRecords alone; TensorFlow has no wheel for Python 3.14.
+TFDS = [
+  f"{requirement}; python_version < '3.14'"
+  for requirement in (
+    # tensorflow-datasets 4.9.10 imports it without declaring it.
+    "importlib_resources>=6.0",
+    "tensorflow>=2.17",
+    "tensorflow-datasets>=4.9.7",
+  )
 ]
 COLAB = ["ipykernel>=6.29", "nbclient>=0.10", "nbformat>=5.10"]
 
@@ -35,17 +42,19 @@ setup(
   long_description_content_type="text/markdown",
   license="Apache-2.0",
   python_requires=">=3.11",
-  packages=find_packages(include=["jaxmix*", "experiments*"]),
+  # experiments runs from a checkout: python -m experiments.main in its root.
+  packages=find_packages(include=["jaxmix", "jaxmix.*"]),
+  package_data={"jaxmix": ["py.typed"]},
   install_requires=[
     "chex>=0.1.88",
     "flax>=0.10.4",
     "jax>=0.10.2",
     "numpy>=2.0",
     "optax>=0.2.5",
-    "scipy>=1.13",
   ],
   extras_require={
     "train": TRAIN,
+    "tfds": TFDS,
     "test": [
       "hypothesis>=6.100",
       "mypy>=1.11",
@@ -53,6 +62,8 @@ setup(
       "pytest>=8.2",
       "pytest-xdist>=3.6",
       "ruff>=0.11",
+      "scikit-learn>=1.4",
+      "scipy>=1.13",
       *COLAB,
     ],
     # libtpu on a machine without a TPU needs JAX_PLATFORMS=cpu.
@@ -78,6 +89,9 @@ setup(
     "License :: OSI Approved :: Apache Software License",
     "Programming Language :: Python :: 3.11",
     "Programming Language :: Python :: 3.12",
+    "Programming Language :: Python :: 3.13",
+    "Programming Language :: Python :: 3.14",
+    "Typing :: Typed",
     "Topic :: Scientific/Engineering :: Artificial Intelligence",
   ],
 )

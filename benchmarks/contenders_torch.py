@@ -12,14 +12,17 @@ from collections.abc import Iterator
 import numpy as np
 import torch
 
-from benchmarks import contenders, timing
-from benchmarks.contenders import (
+from benchmarks import timing
+from benchmarks.mixing_tasks import (
   CUTMIX,
   FUSED,
+  MEAN,
   PER_BATCH,
   PER_EXAMPLE,
+  STD,
   Batch,
   Contender,
+  numpy_boxes,
 )
 
 
@@ -30,8 +33,8 @@ def create(batch: Batch, *, compiled: bool) -> Iterator[Contender]:
   pixels = torch.from_numpy(np.moveaxis(batch.pixels, -1, 1).copy())
   labels = torch.from_numpy(batch.labels).long()
   size, _, height, width = images.shape
-  mean = torch.from_numpy(contenders.MEAN).view(1, 3, 1, 1)
-  std = torch.from_numpy(contenders.STD).view(1, 3, 1, 1)
+  mean = torch.from_numpy(MEAN).view(1, 3, 1, 1)
+  std = torch.from_numpy(STD).view(1, 3, 1, 1)
   buffer = torch.empty_like(images)
   row = torch.arange(height).view(1, 1, -1, 1)
   column = torch.arange(width).view(1, 1, 1, -1)
@@ -63,9 +66,7 @@ def create(batch: Batch, *, compiled: bool) -> Iterator[Contender]:
     def run():
       lam, partner = beta.sample((size,)), torch.randperm(size)
       if mixer is paste:
-        lam = torch.from_numpy(
-          contenders.numpy_boxes(lam.numpy(), height, width)
-        )
+        lam = torch.from_numpy(numpy_boxes(lam.numpy(), height, width))
       return mixer(lam, partner), labels, labels[partner], lam
 
     return run
@@ -77,7 +78,7 @@ def create(batch: Batch, *, compiled: bool) -> Iterator[Contender]:
   def run_box():
     """One box a batch, pasted in place into a copy, as CutMix's authors do."""
     lam, partner = np.random.beta(1.0, 1.0, 1), torch.randperm(size)
-    top, bottom, left, right = contenders.numpy_boxes(lam, height, width)[0]
+    top, bottom, left, right = numpy_boxes(lam, height, width)[0]
     mixed = images.clone()
     inside = (..., slice(top, bottom), slice(left, right))
     mixed[inside] = images[partner][inside]

@@ -29,7 +29,15 @@ from typing import Any
 import numpy as np
 
 from benchmarks import contenders, timing
-from benchmarks.contenders import CUTMIX, FUSED, TASKS, Batch, Contender
+from benchmarks.mixing_tasks import (
+  CUTMIX,
+  FUSED,
+  PER_BATCH,
+  TASKS,
+  Batch,
+  Contender,
+  make_batch,
+)
 
 # bfloat16 keeps 8 bits of values up to 2.7.
 _TOLERANCE = {FUSED: 2.0**-6}
@@ -53,7 +61,7 @@ def measure(
   Raises:
     ValueError: if a contender's result is not NumPy's.
   """
-  data = contenders.make_batch(batch, size)
+  data = make_batch(batch, size)
   entries = list(_contenders(data, compiled))
   errors = {
     (entry.task, entry.name): _error(entry, data)
@@ -119,7 +127,7 @@ def _error(entry: Contender, data: Batch) -> float:
     for i, (top, bottom, left, right) in enumerate(draw):
       expected[i, top:bottom, left:right] = others[i, top:bottom, left:right]
   else:
-    shape = 1 if entry.task == contenders.PER_BATCH else size
+    shape = 1 if entry.task == PER_BATCH else size
     draw = generator.beta(1.0, 1.0, shape).astype(np.float32)
     own = draw.reshape(-1, 1, 1, 1)
     expected = own * images + (1.0 - own) * others

@@ -8,18 +8,12 @@ experiments/configs/digits.py:method=untied,seed=3; any key can be overridden by
 from __future__ import annotations
 
 import logging as logging_lib
-import re
-import signal
-import sys
-from types import FrameType
-from typing import NoReturn
 
-from absl import app, flags, logging
+from absl import flags, logging
 import jax
 from ml_collections import config_flags
 
-from experiments import preemption, sweep, train
-from experiments.configs import common
+from experiments import cli, sweep, train
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config",
@@ -43,10 +37,8 @@ _PROCESS_ID = flags.DEFINE_integer(
 )
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
   """Runs the config, or every run of its sweep."""
-  if len(argv) > 1:
-    raise app.UsageError(f"Unexpected arguments: {argv[1:]}.")
   logging.set_verbosity(logging.INFO)
   # Orbax reports every step of every save, JAX the backends it does not find.
   logging_lib.getLogger("jax._src.xla_bridge").setLevel(logging_lib.WARNING)
@@ -86,49 +78,5 @@ def connect() -> None:
       raise
 
 
-def parse(argv: list[str]) -> list[str]:
-  """Parses the flags; a mistake ends with its message, not a traceback."""
-  try:
-    return flags.FLAGS(argv)
-  except (flags.Error, OSError) as error:
-    sys.exit(_cause(str(error)))
-  except AttributeError as error:
-    # ml_collections, for --config.KEY with a key that no config has.
-    hint = str(error).replace("\\n", " ").strip("\"'")
-    known = ", ".join(sorted(common.base()))
-    sys.exit(f"Unknown config key: {hint} Known keys: {known}.")
-
-
-def _cause(message: str) -> str:
-  """The last error that a wrapped message names, or all of it."""
-  found = re.findall(r"^\s*(\w+Error: .+|\[Errno.+)$", message, re.MULTILINE)
-  return found[-1] if found else message.strip()
-
-
-def _stop_early(signum: int, frame: FrameType | None) -> NoReturn:
-  """A SIGTERM before there is anything to save: the same code, at once."""
-  del signum, frame
-  sys.exit(preemption.TRY_AGAIN)
-
-
-def run() -> None:
-  """Runs main; a wrong config ends with its message, not a traceback."""
-  signal.signal(signal.SIGTERM, _stop_early)  # until preemption.Watch listens
-  try:
-    app.run(main, flags_parser=parse)
-  except train.Preempted as stop:
-    print(stop, file=sys.stderr)
-    sys.exit(preemption.TRY_AGAIN)
-  except (
-    ValueError,
-    TypeError,
-    FileNotFoundError,
-    FloatingPointError,
-  ) as error:
-    if "--debug" in sys.argv:
-      raise
-    sys.exit(f"{type(error).__name__}: {error}")
-
-
 if __name__ == "__main__":
-  run()
+  cli.run(main, resumable=True)

@@ -14,6 +14,10 @@ from jax.experimental import multihost_utils
 TRY_AGAIN = 75
 
 
+class Preempted(Exception):
+  """The run was asked to stop, and can be resumed from its last checkpoint."""
+
+
 class Watch:
   """Notices that the run is asked to stop, at a step that all processes share.
 

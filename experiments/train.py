@@ -27,10 +27,6 @@ from experiments.workdir.checkpoints import Checkpoints
 from experiments.workdir.progress import Progress
 
 
-class Preempted(Exception):
-  """The run was asked to stop, and can be resumed from its last checkpoint."""
-
-
 @dataclasses.dataclass
 class _Run:
   """A run under way.
@@ -158,7 +154,7 @@ def _finish(
     if saves:
       run.checkpoints.save(run.programs.to_global(run.state), run.step)
     if stopping and not last:
-      raise Preempted(
+      raise preemption.Preempted(
         f"Stopped at step {run.step} of {config.total_steps}, which is saved; "
         "the same command goes on from there."
       )

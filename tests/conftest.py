@@ -1,4 +1,4 @@
-"""Strict numerics and eight CPU devices for every test."""
+"""Strict numerics, eight CPU devices and compiled programs kept, for all."""
 
 import os
 
@@ -16,6 +16,15 @@ os.environ.setdefault("JAX_PLATFORMS", "cpu")
 import jax  # noqa: E402  (the flags above must come first)
 import pytest  # noqa: E402
 
+from experiments import compilation  # noqa: E402
+
+# In the environment, so that the processes that tests start find them, too;
+# workers may share it, since an entry that is half written is only not read.
+os.environ.setdefault(
+  "JAX_COMPILATION_CACHE_DIR", str(compilation.folder() / "tests")
+)
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+compilation.keep(None, None)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")
 # Eight devices share a pool of threads: steps in flight together can starve a

@@ -105,6 +105,7 @@ def run(command, *extra):
 
 def test_the_imagenet_commands_from_a_folder_to_a_report(tmp_path):
   """Class folders of JPEGs -> tfds -> a run of each command -> a report."""
+  pytest.importorskip("tensorflow_datasets")
   image = pytest.importorskip("PIL.Image")
   generator = np.random.default_rng(0)
   for label in ("cat", "dog"):

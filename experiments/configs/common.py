@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import ast
-from collections.abc import Callable, Mapping
-from typing import Any
-
 from ml_collections import ConfigDict
 
 from experiments import inputs, methods, monitor, networks, optimizers, tasks
@@ -86,71 +82,3 @@ def _check_loop(config: ConfigDict) -> None:
     raise ValueError(
       f"polyak_rate must lie in [0, 1), got {config.polyak_rate}."
     )
-
-
-def with_argument(
-  config: ConfigDict,
-  arg: str | None,
-  variants: Mapping[str, Callable[[ConfigDict], Any]] | None = None,
-) -> ConfigDict:
-  """Applies a config's argument: "variant,key=value,key.sub=value".
-
-  Variants apply in the order given, before the keys.
-
-  Args:
-    config: changed in place.
-    arg: what stands after the config file's colon, or None.
-    variants: names a key-less item may have, and what each changes.
-
-  Returns:
-    The config.
-
-  Raises:
-    ValueError: for an unknown variant or key (listing the known ones), or a
-      value of the wrong type.
-  """
-  variants = variants or {}
-  pairs = []
-  for item in filter(None, (arg or "").split(",")):
-    key, equals, text = item.partition("=")
-    if equals:
-      pairs.append((key, text))
-    elif item in variants:
-      variants[item](config)
-    else:
-      raise ValueError(
-        f"Unknown variant {item!r}; known variants: "
-        f"{', '.join(variants) or 'none'}; keys are set as key=value."
-      )
-  for key, text in pairs:
-    _assign(config, key, text)
-  return config
-
-
-def _assign(config: ConfigDict, key: str, text: str) -> None:
-  owner = config
-  *path, last = key.split(".")
-  for part in path:
-    if part not in owner or not isinstance(owner[part], ConfigDict):
-      raise ValueError(f"Unknown config key {key!r}; {_known(config)}")
-    owner = owner[part]
-  # A model's options are its own, checked by `models.create`.
-  if last not in owner and owner is not config.model_options:
-    raise ValueError(f"Unknown config key {key!r}; {_known(config)}")
-  current = owner.get(last)
-  try:
-    value = text if isinstance(current, str) else ast.literal_eval(text)
-  except (SyntaxError, ValueError):
-    value = text
-  if isinstance(current, float) and isinstance(value, int):
-    value = float(value)
-  try:
-    owner[last] = value
-  except TypeError:
-    raise ValueError(
-      f"{key} must be a {type(current).__name__}, got {text!r}."
-    ) from None
-
-
-def _known(config: ConfigDict) -> str:
-  return f"known keys: {', '.join(sorted(config))}."

@@ -22,7 +22,7 @@ Cost: under 4 minutes on two CPU cores.
 from ml_collections import ConfigDict
 
 from experiments import methods
-from experiments.configs import common
+from experiments.configs import arguments, common
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
@@ -44,7 +44,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
   config.checkpoint_every = 400
   config.keep_checkpoints = 1
   config.fgsm_epsilon = 0.1
-  return common.with_argument(
+  return arguments.with_argument(
     config, arg, {"compare": _compare, "smoke": _smoke}
   )
 

@@ -20,7 +20,7 @@ small prepared folder of JPEGs and ends on a CPU in about a minute.
 from ml_collections import ConfigDict
 
 from experiments import methods
-from experiments.configs import common, imagenet
+from experiments.configs import arguments, imagenet
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
@@ -37,4 +37,4 @@ def get_config(arg: str | None = None) -> ConfigDict:
   config.warmup_steps = 10_000
   config.label_smoothing = 0.1
   config.randaugment = "2,15"
-  return common.with_argument(config, arg, {"smoke": imagenet.smoke})
+  return arguments.with_argument(config, arg, {"smoke": imagenet.smoke})

@@ -24,7 +24,7 @@ of JPEGs and ends on a CPU in about a minute.
 from ml_collections import ConfigDict
 
 from experiments import methods
-from experiments.configs import common, imagenet
+from experiments.configs import arguments, imagenet
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
@@ -37,4 +37,4 @@ def get_config(arg: str | None = None) -> ConfigDict:
   config.momentum = 0.9
   config.weight_decay = 1e-4
   config.warmup_steps = 1_565
-  return common.with_argument(config, arg, {"smoke": imagenet.smoke})
+  return arguments.with_argument(config, arg, {"smoke": imagenet.smoke})

@@ -19,7 +19,7 @@ small prepared folder of JPEGs and ends on a CPU in about a minute.
 from ml_collections import ConfigDict
 
 from experiments import methods
-from experiments.configs import common, imagenet
+from experiments.configs import arguments, imagenet
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
@@ -34,4 +34,4 @@ def get_config(arg: str | None = None) -> ConfigDict:
   config.weight_decay = 0.3
   config.grad_clip = 1.0
   config.warmup_steps = 10_000
-  return common.with_argument(config, arg, {"smoke": imagenet.smoke})
+  return arguments.with_argument(config, arg, {"smoke": imagenet.smoke})

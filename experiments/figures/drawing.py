@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-import sys
 import textwrap
 from typing import Any
 
-from absl import app, flags, logging
+from absl import flags, logging
 import jax
 import matplotlib
 from matplotlib.figure import Figure
 import numpy as np
 
+from experiments import cli
 from experiments.report import figures
 from experiments.workdir import provenance, storage
 
@@ -43,13 +43,11 @@ def run(
     "smoke", False, "Seconds instead of minutes: shows only that it runs."
   )
 
-  def main(argv: list[str]) -> None:
-    if len(argv) > 1:
-      raise app.UsageError(f"Unexpected arguments: {argv[1:]}.")
+  def main() -> None:
     logging.set_verbosity(logging.INFO)
-    result = compute(smoke=smoke.value)
     folder = storage.path(out.value)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)  # or fail, before the minutes
+    result = compute(smoke=smoke.value)
     made_with = provenance.describe(f"experiments.figures.{name}")
     storage.write_json(
       folder / f"{name}.json", {"made_with": made_with} | result
@@ -59,12 +57,7 @@ def run(
 
   # Theory is checked in double precision: sums over all pairs, small gaps.
   jax.config.update("jax_enable_x64", True)
-  try:
-    app.run(main)
-  except (ValueError, TypeError, OSError) as error:
-    if "--debug" in sys.argv:
-      raise
-    sys.exit(f"{type(error).__name__}: {error}")
+  cli.run(main)
 
 
 def new(

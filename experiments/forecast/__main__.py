@@ -9,22 +9,20 @@ compiles N at a time, which takes up to 12 GB each. The file is written after
 each; the same command again, at the same commit, goes on after the rows that
 are there.
 
-Needs no TPU and no data, but the TPU compiler: pip install "jaxmix[tpu]".
+Needs no TPU and no data, but the TPU compiler: pip install -e '.[tpu]'.
 """
 
 from __future__ import annotations
 
 from importlib import metadata
-import json
-import pathlib
 import re
-import sys
 from typing import Any
 
-from absl import app, flags, logging
+from absl import flags, logging
+from etils import epath
 from ml_collections import config_flags
 
-from experiments import forecast
+from experiments import cli, forecast
 from experiments.forecast import model, table
 from experiments.workdir import provenance, storage
 
@@ -51,29 +49,27 @@ _HLO = flags.DEFINE_string(
 )
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
   """Compiles, prints the table, writes the files asked for."""
-  if len(argv) > 1:
-    raise app.UsageError(f"Unexpected arguments: {argv[1:]}.")
   model.stay_on_cpu()
 
   def report(result, row, text):
     # A row takes minutes: keep at once what is known.
     if _OUT.value:
-      _write(pathlib.Path(_OUT.value), result)
+      _write(storage.path(_OUT.value), result)
     if row["fits"]:
       milliseconds = 1e3 * row["seconds"]["step"]
       logging.info("%s: %.1f ms a step.", row["name"], milliseconds)
     else:
       logging.info("%s does not fit.", row["name"])
     if _HLO.value:
-      folder = pathlib.Path(_HLO.value)
+      folder = storage.path(_HLO.value)
       folder.mkdir(parents=True, exist_ok=True)
       stem = re.sub(r"\W+", "_", row["name"])
       (folder / f"{stem}.hlo.txt").write_text(text)
 
   logging.set_verbosity(logging.INFO)
-  known = _known(pathlib.Path(_OUT.value)) if _OUT.value else []
+  known = _known(storage.path(_OUT.value)) if _OUT.value else []
   if known:
     logging.info("%s has %d row(s) of this forecast.", _OUT.value, len(known))
   result = forecast.forecast(
@@ -88,11 +84,11 @@ def main(argv: list[str]) -> None:
   print(table.markdown(result))
 
 
-def _known(out: pathlib.Path) -> list[dict[str, Any]]:
+def _known(out: epath.Path) -> list[dict[str, Any]]:
   """The rows of a file that this command began, at this very commit."""
   if not out.exists():
     return []
-  before = json.loads(out.read_text())
+  before = storage.read_json(out)
   made_with = _made_with()
   unchanged = made_with["commit"] and not made_with["commit"].endswith("+")
   return (
@@ -106,20 +102,10 @@ def _made_with() -> dict[str, Any]:
   return described
 
 
-def _write(out: pathlib.Path, result: dict[str, Any]) -> None:
+def _write(out: epath.Path, result: dict[str, Any]) -> None:
   out.parent.mkdir(parents=True, exist_ok=True)
   storage.write_json(out, {"made_with": _made_with()} | result)
 
 
-def run() -> None:
-  """Runs main; a mistake ends with its message, not a traceback."""
-  try:
-    app.run(main)
-  except (ValueError, TypeError, ImportError, OSError, RuntimeError) as error:
-    if "--debug" in sys.argv:
-      raise
-    sys.exit(f"{type(error).__name__}: {error}")
-
-
 if __name__ == "__main__":
-  run()
+  cli.run(main)

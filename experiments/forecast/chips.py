@@ -98,7 +98,7 @@ def devices(topology: str) -> list[Any]:
   chip, count = parse(topology)
   if importlib.util.find_spec("libtpu") is None:
     raise ImportError(
-      "The TPU compiler is not installed: pip install 'jaxmix[tpu]' (no TPU is "
+      "The TPU compiler is not installed: pip install -e '.[tpu]' (no TPU is "
       "needed; on a machine without one set JAX_PLATFORMS=cpu from then on)."
     )
   # The compiler opens no TPU: it needs neither the lock that keeps a second

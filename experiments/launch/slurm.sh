@@ -2,7 +2,7 @@
 # A run on GPUs under SLURM, from the checkout, whose .venv all nodes see:
 #
 #   python3 -m venv .venv
-#   .venv/bin/pip install -c constraints.txt -e '.[train,cuda]'
+#   .venv/bin/pip install -c constraints.txt -e '.[train,tfds,cuda]'
 #   DATA=/shared/tfds WORKDIR=/shared/resnet50_mixupe \
 #     sbatch experiments/launch/slurm.sh
 #

@@ -100,7 +100,7 @@ prepare() {
     sleep "$WAIT"
   done
   gcloud compute scp "$folder/jaxmix.bundle" "$vm:" "${where[@]}"
-  gcloud compute ssh "$vm" "${where[@]}" --command="$(install train)
+  gcloud compute ssh "$vm" "${where[@]}" --command="$(install train,tfds)
 mkdir -p ~/tars
 gcloud storage cp '$TARS/ILSVRC2012_img_*.tar' ~/tars
 .venv/bin/tfds build imagenet2012 --data_dir=\$HOME/tfds \\
@@ -142,7 +142,7 @@ setup() {
     gcloud compute tpus tpu-vm scp "$folder/jaxmix.bundle" "$NAME:" \
       "${where[@]}" --worker=all &&
     on all "if $TRAINING; then echo 'Training: stop first.'; exit 1; fi
-$(install train,tpu)
+$(install train,tfds,tpu)
 git rev-parse HEAD > ../jaxmix.commit"
 }
 

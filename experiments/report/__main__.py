@@ -6,11 +6,10 @@ Finds every run below the folders given and compares them: see
 
 from __future__ import annotations
 
-import sys
+from absl import flags
 
-from absl import app, flags
-
-from experiments import report
+from experiments import cli, report
+from experiments.workdir import storage
 
 _OUT = flags.DEFINE_string(
   "out", None, "Where the table and the plots go; by default the first DIR."
@@ -23,17 +22,12 @@ _WEIGHTS = flags.DEFINE_enum(
 )
 
 
-def main(argv: list[str]) -> None:
+def main(workdirs: list[str]) -> None:
   """Reports on the folders named on the command line."""
-  workdirs = argv[1:]
-  if not workdirs:
-    raise app.UsageError("Name at least one folder with runs.")
-  out = _OUT.value or workdirs[0]
-  try:
-    print(report.write(workdirs, out, weights=_WEIGHTS.value))
-  except (ValueError, OSError) as error:
-    sys.exit(f"{type(error).__name__}: {error}")  # the message is enough
+  folders = [storage.path(workdir) for workdir in workdirs]
+  out = storage.path(_OUT.value) if _OUT.value else folders[0]
+  print(report.write(folders, out, weights=_WEIGHTS.value))
 
 
 if __name__ == "__main__":
-  app.run(main)
+  cli.run(main, arguments="at least one folder with runs")

@@ -50,9 +50,13 @@ class MetricsWriter:
       self._text += line
       storage.write(self._path, self._text)
     else:
-      self._file.write(line)
-      self._file.flush()
-      os.fsync(self._file.fileno())
+      try:
+        self._file.write(line)
+        self._file.flush()
+        os.fsync(self._file.fileno())
+      except OSError as error:  # of a full disk, which does not say where
+        error.filename = str(self._path)
+        raise
     for name, value in values.items():
       self._events.add_scalar(f"{split}/{name}", value, step)
 

@@ -39,8 +39,10 @@ def write(target: epath.Path, text: str) -> None:
     with os.fdopen(os.open(draft, flags, 0o666), "w") as file:
       file.write(text)
     os.replace(draft, target)
-  except BaseException:
+  except BaseException as error:
     draft.unlink(missing_ok=True)
+    if isinstance(error, OSError) and error.filename2 is None:
+      error.filename = str(target)  # the file that the user knows
     raise
 
 

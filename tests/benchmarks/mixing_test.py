@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks import contenders, mixing
+from benchmarks import contenders, mixing, mixing_tasks
 
 TINY = ["--batch=6", "--size=8", "--rounds=1", "--no-compile"]
 
@@ -22,7 +22,7 @@ def result(tmp_path_factory):
 
 
 def test_every_task_has_jaxmix_numpy_and_pytorch(result):
-  for task in contenders.TASKS:
+  for task in mixing_tasks.TASKS:
     names = {row["name"] for row in result["rows"] if row["task"] == task}
     assert {"jaxmix", "jaxmix, donated", "NumPy", "PyTorch"} <= names
 
@@ -47,14 +47,14 @@ def test_results_equal_numpys_for_the_same_draw(result):
   errors = {
     (row["task"], row["name"]): row["max_error"] for row in result["rows"]
   }
-  for task in contenders.TASKS:
-    limit = 2.0**-6 if task == contenders.FUSED else 2e-6
+  for task in mixing_tasks.TASKS:
+    limit = 2.0**-6 if task == mixing_tasks.FUSED else 2e-6
     assert errors[task, "jaxmix"] <= limit
 
 
 def test_jaxmix_equals_pytorch_for_the_same_draw():
   pytest.importorskip("torch")
-  batch = contenders.make_batch(5, 6)
+  batch = mixing_tasks.make_batch(5, 6)
   theirs = {
     entry.task: entry
     for entry in contenders.torch_contenders(batch, compiled=False)
@@ -68,19 +68,19 @@ def test_jaxmix_equals_pytorch_for_the_same_draw():
   lam = np.array([0.0, 0.25, 0.5, 0.9, 1.0], np.float32)
   partner = np.array([3, 0, 4, 1, 2], np.int32)
   box = np.array([[0, 6, 0, 6], [1, 3, 2, 5], [4, 4, 0, 6]] * 2, np.int32)[:5]
-  for task in contenders.TASKS:
-    draw = box if task == contenders.CUTMIX else lam
-    if task == contenders.PER_BATCH:
+  for task in mixing_tasks.TASKS:
+    draw = box if task == mixing_tasks.CUTMIX else lam
+    if task == mixing_tasks.PER_BATCH:
       draw = lam[1:2]
     np.testing.assert_allclose(
       np.asarray(
         ours[task].mix(
-          draw if task == contenders.CUTMIX else np.resize(draw, 5), partner
+          draw if task == mixing_tasks.CUTMIX else np.resize(draw, 5), partner
         ),
         np.float32,
       ),
       theirs[task].mix(draw, partner),
-      atol=2.0**-6 if task == contenders.FUSED else 1e-6,
+      atol=2.0**-6 if task == mixing_tasks.FUSED else 1e-6,
     )
 
 
@@ -110,7 +110,7 @@ def test_without_pytorch_its_rows_say_so(monkeypatch):
 
   monkeypatch.delattr(benchmarks, "contenders_torch", False)
   monkeypatch.setattr(builtins, "__import__", without)
-  batch = contenders.make_batch(4, 4)
+  batch = mixing_tasks.make_batch(4, 4)
   entries = [
     *contenders.torch_contenders(batch, compiled=False),
     *contenders.library_contenders(batch),

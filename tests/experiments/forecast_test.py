@@ -383,7 +383,7 @@ def test_wrong_dimensions_say_how_many(name):
 
 def test_missing_libtpu_says_how_to_install_it(monkeypatch):
   monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-  with pytest.raises(ImportError, match=r"pip install 'jaxmix\[tpu\]'"):
+  with pytest.raises(ImportError, match=r"pip install -e '\.\[tpu\]'"):
     chips.devices("v5e:2x2")
 
 

@@ -34,11 +34,11 @@ def sky_parts():
 PARSE = """
 import json, sys
 from absl import flags
-from experiments import main, preemption
+from experiments import cli, main, preemption
 from experiments.configs import common
 
 assert preemption.TRY_AGAIN == 75
-assert main.parse(sys.argv) == sys.argv[:1]
+assert cli.parse(sys.argv) == sys.argv[:1]
 values = flags.FLAGS
 config = common.resolve(values.config)
 names = ("workdir", "coordinator", "num_processes", "process_id")
@@ -539,7 +539,7 @@ def test_setup_installs_this_commit_on_every_host(cloud):
     host = cloud.folder / f"cloud/host{k}"
     assert (host / "jaxmix/setup.py").exists()
     assert (host / "jaxmix.commit").read_text() == head
-  assert cloud.read("uv").count("-c constraints.txt -e .[train,tpu]") == 2
+  assert cloud.read("uv").count("-c constraints.txt -e .[train,tfds,tpu]") == 2
 
 
 def test_run_goes_from_nothing_to_the_end(cloud):

@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from experiments import soak
+from benchmarks import soak
 from experiments.workdir import metrics
 
 ROOT = pathlib.Path(__file__).parents[2]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from absl import app, flags, logging
+from absl import flags, logging
 
+from experiments import cli
 from experiments.inputs.prepare import write
 
 
@@ -38,31 +39,25 @@ def _define_flags():
   flags.mark_flags_as_required(["folder", "out"])
 
 
-def _main(argv):
-  if len(argv) > 1:
-    raise app.UsageError(f"Unexpected arguments: {argv[1:]}.")
+def _main():
   # tfds reports on every step of its own.
   logging.set_verbosity(logging.ERROR)
   values = flags.FLAGS
-  try:
-    done = write.prepare(
-      values.folder,
-      values.out,
-      pattern=values.pattern,
-      classes=values.classes,
-      name=values.name,
-      eval_split=values.eval_split,
-      eval_fraction=values.eval_fraction,
-      eval_folder=values.eval_folder,
-      shards=values.shards,
-      verify=values.verify,
-      overwrite=values.overwrite,
-      shorter_side=values.shorter_side,
-      jpeg_quality=values.jpeg_quality,
-    )
-  except (ImportError, OSError, ValueError) as error:
-    # The message says it all; a traceback would hide it.
-    raise SystemExit(f"error: {error}") from error
+  done = write.prepare(
+    values.folder,
+    values.out,
+    pattern=values.pattern,
+    classes=values.classes,
+    name=values.name,
+    eval_split=values.eval_split,
+    eval_fraction=values.eval_fraction,
+    eval_folder=values.eval_folder,
+    shards=values.shards,
+    verify=values.verify,
+    overwrite=values.overwrite,
+    shorter_side=values.shorter_side,
+    jpeg_quality=values.jpeg_quality,
+  )
   print(
     f"{done['train']:,} training and {done['validation']:,} validation images"
     f" of {done['classes']:,} classes in {done['path']}\n"
@@ -73,4 +68,4 @@ def _main(argv):
 
 if __name__ == "__main__":
   _define_flags()
-  app.run(_main)
+  cli.run(_main)

@@ -27,7 +27,8 @@ def import_tensorflow():
     raise ImportError(
       "Reading or preparing tfds data sets needs TensorFlow,"
       " tensorflow_datasets and importlib_resources, and one is missing"
-      f' ({error}). Install them with: pip install "jaxmix[train]"'
+      f" ({error}). Install them in the checkout: pip install -e '.[tfds]'"
+      " (with Python 3.13 or older: TensorFlow has no wheel for 3.14)."
     ) from error
   for kind in ("GPU", "TPU"):
     try:

@@ -35,13 +35,6 @@ def test_program_writes_picture_and_numbers(tmp_path):
   assert " ".join(done.stdout.split()) == " ".join(result["caption"].split())
 
 
-def test_program_asks_for_its_folder():
-  done = run("--smoke")
-  assert done.returncode != 0
-  assert "--out" in done.stderr
-  assert "Traceback" not in done.stderr
-
-
 def test_numbers_are_short_and_valid_json():
   shown = drawing.numbers([[1.23456789, np.inf], [np.float32(2.0), 1e-9]], 3)
   assert shown == [[1.23, None], [2.0, 1e-9]]

@@ -125,8 +125,9 @@ def test_a_sweep_ends_with_how_to_report_on_it(inside, monkeypatch, caplog):
   assert json.loads(inside.text("gs://bucket/sweep/runs.json"))
 
 
+KEPT_BY_TESTS = ("JAX_COMPILATION_CACHE_DIR",)
 CODE = "from tests.experiments import bucket; bucket.install(); "
-CODE += "from experiments import main; main.run()"
+CODE += "from experiments import cli, main; cli.run(main.main, resumable=True)"
 
 
 def start(server, workdir):
@@ -138,7 +139,8 @@ def start(server, workdir):
     ],
     cwd=ROOT,
     env={
-      **os.environ,
+      # Its programs are kept in the bucket, too.
+      **{k: v for k, v in os.environ.items() if k not in KEPT_BY_TESTS},
       **server.environment,
       "JAX_PLATFORMS": "cpu",
       "XLA_FLAGS": "--xla_backend_optimization_level=0",
@@ -184,4 +186,5 @@ def test_a_run_in_a_bucket_survives_a_kill_and_a_preemption(server):
   )
   assert evaluations(server, workdir) == evaluations(server, whole)
   assert server.names(f"{workdir}/checkpoints/60/")
+  assert server.names(f"{workdir}/xla/")
   assert not (ROOT / "gs:").exists()

@@ -131,5 +131,5 @@ def test_a_tolerant_batch_marks_what_raises(files):
 )
 def test_missing_tensorflow_says_what_to_install(monkeypatch, missing):
   monkeypatch.setitem(sys.modules, missing, None)
-  with pytest.raises(ImportError, match=r'pip install "jaxmix\[train\]"'):
+  with pytest.raises(ImportError, match=r"pip install -e '\.\[tfds\]'"):
     records.import_tensorflow()

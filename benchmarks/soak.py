@@ -1,6 +1,6 @@
 """Kills a run again and again, and checks that nothing is lost.
 
-  python -m experiments.soak --kills=50 --seed=0 --out=FILE.json
+  python -m benchmarks.soak --kills=50 --seed=0 --out=FILE.json
 
 Small jobs on the digits, of one process or two, by pmap or shard_map, are each
 run once undisturbed, then killed (SIGKILL) or asked to stop (SIGTERM) at random
@@ -25,9 +25,9 @@ import tempfile
 import time
 from typing import Any
 
-from absl import app, flags, logging
+from absl import flags, logging
 
-from experiments import preemption
+from experiments import cli, preemption
 from experiments.workdir import metrics, progress, provenance, storage
 
 _KILLS = flags.DEFINE_integer("kills", 50, "How many, over all jobs.")
@@ -248,12 +248,10 @@ def totals(jobs: Sequence[dict[str, Any]]) -> dict[str, Any]:
   }
 
 
-def main(argv: list[str]) -> None:
+def main() -> None:
   """Soaks, prints the count, writes the file."""
-  if len(argv) > 1:
-    raise app.UsageError(f"Unexpected arguments: {argv[1:]}.")
   logging.set_verbosity(logging.INFO)
-  made_with = provenance.describe("experiments.soak")
+  made_with = provenance.describe("benchmarks.soak")
   done: list[dict[str, Any]] = []
   result = totals(done)
   begun = time.monotonic()
@@ -264,7 +262,7 @@ def main(argv: list[str]) -> None:
       done.append(job)
       result = totals(done)
       if _OUT.value:
-        out = pathlib.Path(_OUT.value)
+        out = storage.path(_OUT.value)
         out.parent.mkdir(parents=True, exist_ok=True)
         storage.write_json(
           out, {"made_with": made_with, **result, "jobs": done}
@@ -287,4 +285,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-  app.run(main)
+  cli.run(main)

@@ -9,8 +9,9 @@ import sys
 
 import pytest
 
-from experiments import soak
+from benchmarks import soak
 
+ROOT = pathlib.Path(__file__).parents[2]
 LINE = {"step": 50, "split": "eval", "loss": 0.25}
 
 
@@ -30,7 +31,7 @@ def test_a_line_missing_or_off_by_one_bit_differs(found, count):
 
 def test_totals_are_what_was_committed():
   """Counted otherwise when that file was written."""
-  path = pathlib.Path(soak.__file__).parent / "results/soak.json"
+  path = ROOT / "experiments/results/soak.json"
   committed = json.loads(path.read_text())
   found = soak.totals(committed["jobs"])
   assert found == {name: committed[name] for name in found}

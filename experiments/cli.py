@@ -1,0 +1,163 @@
+"""How every command starts, and how its errors end it: in one line.
+
+if __name__ == "__main__":
+  cli.run(main)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import errno
+import pathlib
+import re
+import signal
+import sys
+from types import FrameType, TracebackType
+from typing import Any, NoReturn
+
+from absl import app, flags
+
+from experiments import compilation, preemption
+
+_TRACEBACK = flags.DEFINE_bool(
+  "traceback", False, "Ends an error with where it was raised."
+)
+_COMPILATION_CACHE = flags.DEFINE_string(
+  "compilation_cache",
+  None,
+  "Folder, or gs:// URL, for compiled programs, which the next start then need "
+  "not compile; none: keeps none. By default $JAX_COMPILATION_CACHE_DIR, "
+  "else WORKDIR/xla for a workdir in a bucket, or the user's cache.",
+)
+
+# What a user can cause and mend. Anything else is a fault of this code, and
+# keeps its traceback.
+_EXPECTED = (
+  ValueError,
+  TypeError,
+  ImportError,
+  OSError,
+  FloatingPointError,
+  RuntimeError,
+  re.error,
+)
+_REMEDIES = {
+  errno.ENOSPC: "make room, and start the same command again",
+  errno.EDQUOT: "make room, and start the same command again",
+  errno.EROFS: "choose another folder",
+  errno.EACCES: "choose another folder, or have it made writable for you",
+  errno.ENAMETOOLONG: "choose a shorter path",
+  errno.ENOTDIR: "a part of that path is a file; choose another",
+}
+_ROOT = pathlib.Path(__file__).parents[1]
+
+
+def run(
+  main: Callable[..., Any], *, arguments: str = "", resumable: bool = False
+) -> NoReturn:
+  """Runs a command and exits: with 0, 1 after an error, 75 if to be resumed.
+
+  Args:
+    main: called without arguments when the flags are parsed; what it returns
+      is the exit code, None meaning 0.
+    arguments: what the command takes beside flags, for messages. If given, main
+      is called with the list of them.
+    resumable: whether a SIGTERM before there is anything to save asks for the
+      same command again, too.
+  """
+  if resumable:
+    signal.signal(signal.SIGTERM, _stop_early)  # until preemption.Watch listens
+  try:
+    app.run(lambda argv: _call(main, argv[1:], arguments), flags_parser=parse)
+  except preemption.Preempted as stop:
+    print(stop, file=sys.stderr)
+    sys.exit(preemption.TRY_AGAIN)
+  except KeyboardInterrupt:
+    if _wants_traceback():
+      raise
+    print("Interrupted.", file=sys.stderr)
+    sys.exit(128 + signal.SIGINT)
+  except _EXPECTED as error:
+    if _wants_traceback():
+      raise
+    sys.exit(line(error))
+  raise AssertionError("app.run exits")
+
+
+def _call(main: Callable[..., Any], given: list[str], arguments: str) -> Any:
+  if given and not arguments:
+    sys.exit(f"Unexpected arguments: {given}; --help lists the flags.")
+  if arguments and not given:
+    sys.exit(f"Name {arguments}; --help lists the flags.")
+  workdir = flags.FLAGS["workdir"].value if "workdir" in flags.FLAGS else None
+  compilation.keep(_COMPILATION_CACHE.value, workdir)
+  return main(given) if arguments else main()
+
+
+def parse(argv: list[str]) -> list[str]:
+  """Parses the flags; a mistake ends with its message, not a traceback."""
+  try:
+    given = flags.FLAGS(argv)
+    if "config" in flags.FLAGS:
+      # A file that is not there is an error only when it is asked for.
+      getattr(flags.FLAGS["config"].value, "seed", None)
+    return given
+  except flags.Error as error:
+    if _wants_traceback():
+      raise
+    sys.exit(_cause(str(error)))
+  except OSError as error:
+    if _wants_traceback():
+      raise
+    sys.exit(f"--config: {_cause(str(error))}")
+  except AttributeError as error:
+    if _wants_traceback():
+      raise
+    # ml_collections, for --config.KEY with a key that no config has.
+    from experiments.configs import common
+
+    hint = str(error).replace("\\n", " ").strip("\"'")
+    known = ", ".join(sorted(common.base()))
+    sys.exit(f"Unknown config key: {hint} Known keys: {known}.")
+
+
+def line(error: BaseException) -> str:
+  """What an error says, where, and what to do, for a person at a terminal."""
+  text = f"{type(error).__name__}: {error}".rstrip()
+  if isinstance(error, re.error):
+    return f"Wrong regular expression {error.pattern!r}: {error}."
+  if isinstance(error, OSError) and error.errno in _REMEDIES:
+    text += f"; {_REMEDIES[error.errno]}."
+  elif not _is_ours(error.__traceback__):
+    # A library's words need not say which of our arguments was meant.
+    text += " (--traceback shows where.)"
+  return text
+
+
+def _is_ours(traceback: TracebackType | None) -> bool:
+  """Whether this project's code raised it, and so chose the words."""
+  while traceback is not None and traceback.tb_next is not None:
+    traceback = traceback.tb_next
+  if traceback is None:
+    return True
+  raised = pathlib.Path(traceback.tb_frame.f_code.co_filename)
+  return raised.is_relative_to(_ROOT) and ".venv" not in raised.parts
+
+
+def _wants_traceback() -> bool:
+  # The flags may be what the error is about.
+  return "--traceback" in sys.argv or (
+    flags.FLAGS.is_parsed() and _TRACEBACK.value
+  )
+
+
+def _cause(message: str) -> str:
+  """The last error that a wrapped message names, or all of it."""
+  found = re.findall(r"^\s*(\w+Error: .+|\[Errno.+)$", message, re.MULTILINE)
+  return found[-1] if found else message.strip()
+
+
+def _stop_early(signum: int, frame: FrameType | None) -> NoReturn:
+  """A SIGTERM before there is anything to save: the same code, at once."""
+  del signum, frame
+  sys.exit(preemption.TRY_AGAIN)
