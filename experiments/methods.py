@@ -192,7 +192,7 @@ def is_enhanced(config: ConfigDict) -> bool:
   return _entry(config).enhanced or config.eta != 0.0
 
 
-def values(config: ConfigDict) -> dict[str, np.ndarray]:
+def values(config: ConfigDict) -> dict[str, np.floating[Any]]:
   """Returns a resolved config's alpha, beta and eta as its programs take them.
 
   As arrays of float32, whose gamma and log-odds are computed on the device.

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from experiments.configs import common
+from experiments import methods
 from experiments.forecast import hlo
 from experiments.forecast.chips import Chip
 from experiments.forecast.program import Compiled
@@ -119,7 +119,7 @@ def advice(
       "model_options.remat=blocks (same numbers; recomputes each block, about "
       "a third more operations)"
     )
-  clean = common.is_enhanced(config) and config.penalty_at == "clean"
+  clean = methods.is_enhanced(config) and config.penalty_at == "clean"
   if clean and config.clean_pass != "separate":
     tips.append(
       "clean_pass=separate (the clean pass begins when the mixed one's "
