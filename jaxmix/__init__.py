@@ -12,6 +12,7 @@ from jaxmix.attacks import pgd as pgd
 from jaxmix.boxes import CutMixPlan as CutMixPlan
 from jaxmix.boxes import cutmix as cutmix
 from jaxmix.boxes import draw_cutmix as draw_cutmix
+from jaxmix.holding import hold as hold
 from jaxmix.losses import MixedTargets as MixedTargets
 from jaxmix.losses import label_embeddings as label_embeddings
 from jaxmix.losses import mixed_loss as mixed_loss

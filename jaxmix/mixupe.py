@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxmix import checks, losses, penalties, policies, taylor
+from jaxmix.holding import differentiate
 from jaxmix.losses import LossFn
 from jaxmix.penalties import directional_penalty as directional_penalty
 from jaxmix.penalties import (
@@ -480,13 +481,17 @@ def _forward(run, inputs, tangents, order, **kwargs):
     logits, aux = call(inputs)
     return logits, [logits], aux
   if order == 1:
-    logits, moved, aux = jax.jvp(call, (inputs,), (tangents,), has_aux=True)
+    logits, moved, aux = differentiate(
+      lambda: jax.jvp(call, (inputs,), (tangents,), has_aux=True)
+    )
     return logits, [moved], aux
   # The pass that brings aux is the one inside the derivatives: the compiler
   # makes one of the two.
   _, aux = call(inputs)
-  logits, *moved = taylor.derivatives(
-    lambda batch: call(batch)[0], inputs, tangents, order
+  logits, *moved = differentiate(
+    lambda: taylor.derivatives(
+      lambda batch: call(batch)[0], inputs, tangents, order
+    )
   )
   return logits, moved, aux
 

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxmix import checks, taylor
+from jaxmix.holding import differentiate
 from jaxmix.losses import MixedTargets
 
 
@@ -56,8 +57,9 @@ def exact_directional_penalty(
   """q_i = (g(f(x_i)) - y_i)^T df(x_i)(xbar - x_i), the exact first-order term.
 
   MixupE (UAI 2023), eq. (1), by one forward-mode `jax.jvp`: no double backward
-  when its gradient is taken. An `apply_fn` that couples examples (batch norm in
-  training mode) is differentiated with its coupling.
+  when its gradient is taken. It is the derivative in x_i alone. So what couples
+  the examples, batch norm's statistics in training, must be held still along
+  it: `jaxmix.models` do so, models of your own by `jaxmix.hold`.
 
   Args:
     apply_fn: maps inputs to logits.
@@ -77,7 +79,8 @@ def exact_directional_penalty(
   """
   checks.floating("x", x)
   checks.batch_size(x=x)
-  logits, tangent = jax.jvp(apply_fn, (x,), (towards_mean(x, input_mean),))
+  direction = towards_mean(x, input_mean)
+  logits, tangent = differentiate(lambda: jax.jvp(apply_fn, (x,), (direction,)))
   return -residual_dot(logits, tangent, labels, link)
 
 
@@ -95,7 +98,8 @@ def taylor_penalty(
   The directional terms of MixupE's Theorem 1 along xbar - x_i; j = 1 is
   `exact_directional_penalty`. The paper enhances the first and names the others
   as future work. They come from one Taylor-mode pass where `jaxmix.taylor`
-  knows every primitive of the model, else by nesting forward mode.
+  knows every primitive of the model, else by nesting forward mode. Statistics
+  of the batch are held, as there.
 
   Args:
     apply_fn: maps an array of inputs to logits.
@@ -116,7 +120,9 @@ def taylor_penalty(
   checks.batch_size(x=x)
   check_order(x, order)
   direction = towards_mean(x, input_mean)
-  logits, *series = taylor.derivatives(apply_fn, x, direction, order)
+  logits, *series = differentiate(
+    lambda: taylor.derivatives(apply_fn, x, direction, order)
+  )
   return jnp.stack(loss_derivatives(logits, series, labels, link))
 
 
