@@ -272,10 +272,7 @@ def loss_and_gradient(
     eta=config.eta,
     loss_fn=cross_entropy,
     clean_fraction=config.clean_fraction,
-    penalty=config.penalty,
-    order=config.penalty_order,
-    moments=_penalty_moments(config),
-    form=config.penalty_form,
+    penalty=_penalty(config),
     axis_name=AXIS,
     has_aux=True,
   )
@@ -299,13 +296,23 @@ def loss_and_gradient(
   return averaged(enhanced)
 
 
-def _penalty_moments(config: ConfigDict) -> jax.Array | None:
-  """E[(1 - lam)^j] of the method's law, where its penalty asks for them."""
-  if config.penalty != "taylor" or config.method == "cutmix":
-    return None  # CutMix has no law of lam: its boxes are clipped
-  policy = _mixing_law(config)
-  moments = jaxmix.theory.shift_moments(policy, config.penalty_order)
-  return jnp.asarray(moments, jnp.float32)
+def _penalty(config: ConfigDict) -> jaxmix.Penalty:
+  """The penalty that a resolved config's keys describe."""
+  penalties = jaxmix.penalties
+  if config.penalty_form == "release":
+    if config.penalty != "approximate":
+      raise ValueError('penalty_form="release" takes penalty="approximate".')
+    return penalties.release()
+  if config.penalty != "taylor":
+    return getattr(penalties, config.penalty)()
+  moments = None
+  if config.method != "cutmix":
+    # CutMix has no law of lam: its boxes are clipped.
+    moments = jnp.asarray(
+      jaxmix.theory.shift_moments(_mixing_law(config), config.penalty_order),
+      jnp.float32,
+    )
+  return penalties.taylor(config.penalty_order, moments=moments)
 
 
 def _mixing_law(config: ConfigDict) -> jaxmix.MixingPolicy:
