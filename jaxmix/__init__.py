@@ -2,6 +2,7 @@
 
 from jaxmix import attacks as attacks
 from jaxmix import beta as beta
+from jaxmix import hidden as hidden
 from jaxmix import losses as losses
 from jaxmix import models as models
 from jaxmix import pairing as pairing

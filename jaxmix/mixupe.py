@@ -15,7 +15,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from jaxmix import checks, losses, passes, penalties, replicas, terms
+from jaxmix import checks, losses, passes, replicas, terms
 from jaxmix.losses import LossFn
 from jaxmix.mixing import Plan
 from jaxmix.penalties import Penalty
@@ -90,6 +90,7 @@ def mixupe_loss(
   penalty: Penalty | str = "approximate",
   penalty_at: str = "clean",
   clean_pass: str = "joint",
+  mix_at: int = 0,
   link: str | None = None,
   axis_name: str | None = None,
   has_aux: bool = False,
@@ -111,13 +112,20 @@ def mixupe_loss(
       rounding, at joint's cost.
   Without batch norm all three are equal.
 
+  With mix_at > 0 the plan mixes features instead of inputs (manifold mixup, see
+  `jaxmix.hidden`), and what follows the place is the network that MixupE sees:
+  an exact or a Taylor penalty is the derivative in the features there, towards
+  input_mean. joint and split are one call `apply_fn(x, tap=tap)`, in which the
+  batch grows to B + m at the place only; separate is `apply_fn(x, tap=tap)`,
+  then a clean pass from the input on. Inputs may then be integers.
+
   With an exact or a Taylor penalty, joint and split push a zero tangent through
   the mixed part too; separate does not, and is cheaper. Statistics that batch
   norm takes over the batch are held along it, see `jaxmix.hold`.
 
   Args:
-    apply_fn: maps inputs (and `parts` or `state`, see above) to logits, or to
-      (logits, aux) with has_aux.
+    apply_fn: maps inputs (and `parts`, `state` or `tap`, see above) to logits,
+      or to (logits, aux) with has_aux.
     x: pytree of [B, ...] float inputs, not mixed.
     labels: [B] integers or [B, K] probabilities.
     plan: a `MixPlan` or `CutMixPlan` of B examples with a mean_shift.
@@ -132,6 +140,8 @@ def mixupe_loss(
     penalty_at: "clean", or "mixed": at the mixed points with the mixed labels,
       with no clean pass at all (not in the paper).
     clean_pass: "joint", "separate" or "split".
+    mix_at: where the plan mixes: 0, the input, or a later place of the model's,
+      `model.stages.index(name)` (see above).
     link: "softmax", "sigmoid" or None, see `directional_penalty`.
     axis_name: mapped axis over whose replicas L and R in kappa (and the counts
       of real examples) are averaged. The mean of the replicas' gradients is
@@ -160,7 +170,7 @@ def mixupe_loss(
     >>> print(loss.round(4), aux.penalty.round(4))
     0.6461 0.0672
   """
-  penalty = _checked(x, labels, plan, penalty, axis_name)
+  penalty = _checked(x, labels, plan, penalty, mix_at, axis_name)
   checks.choice("penalty_at", penalty_at, ("clean", "mixed"))
   checks.choice("clean_pass", clean_pass, ("joint", "separate", "split"))
   count = _clean_count(len(plan.lam), clean_fraction)
@@ -169,6 +179,7 @@ def mixupe_loss(
   out = passes.run(
     lambda inputs, **kwargs: _with_aux(apply_fn(inputs, **kwargs), has_aux),
     *(x, plan, penalty),
+    place=mix_at,
     count=count,
     clean_pass="none" if penalty_at == "mixed" else clean_pass,
     has_aux=has_aux,
@@ -191,6 +202,7 @@ def mixupe_value_and_grad(
   loss_fn: LossFn = losses.softmax_cross_entropy,
   clean_fraction: float = 1.0,
   penalty: Penalty | str = "approximate",
+  mix_at: int = 0,
   link: str | None = None,
   axis_name: str | None = None,
   has_aux: bool = False,
@@ -218,6 +230,7 @@ def mixupe_value_and_grad(
     loss_fn: target-linear, (logits, labels) -> [B].
     clean_fraction: share of the examples that the penalty is taken over.
     penalty: a value made by `jaxmix.penalties`, or its name.
+    mix_at: where the plan mixes.
     link: "softmax", "sigmoid" or None.
     axis_name: mapped axis over whose replicas L and R in kappa and the
       gradients are averaged: one pmean of all.
@@ -242,7 +255,7 @@ def mixupe_value_and_grad(
     >>> jaxmix.mixupe_value_and_grad(model, params, *batch, eta=1.0)[1].shape
     (3, 2)
   """
-  penalty = _checked(x, labels, plan, penalty, axis_name)
+  penalty = _checked(x, labels, plan, penalty, mix_at, axis_name)
   count = _clean_count(len(plan.lam), clean_fraction)
   clean, labels_clean = passes.first((x, labels), count)
   eta = checks.scalar("eta", eta)
@@ -254,13 +267,13 @@ def mixupe_value_and_grad(
     )
 
   def mixed_loss(params):
-    logits, aux = run(params)(plan.mix(x))
+    logits, aux = passes.mixed(run(params), x, plan, mix_at)
     loss = _loss_share(loss_fn, logits, targets, plan.mask, axis_name)
     return loss, (logits, aux)
 
   def clean_term(params, clean, aux):
     state = {"state": aux} if has_aux else {}
-    line = passes.clean_line(run(params), clean, penalty, **state)
+    line = passes.clean_line(run(params), clean, penalty, mix_at, **state)
     logits, moved, aux = passes.follow(line, penalty)
     sizes = penalty.terms(logits, moved, labels_clean, link)
     return penalty.share(sizes, plan, axis_name), aux
@@ -318,13 +331,16 @@ def _enhanced(loss, term, eta, logits, aux, axis_name):
   return value, MixupEAux(total_loss, total_term, scale, logits, aux)
 
 
-def _checked(x, labels, plan, penalty, axis_name) -> Penalty:
+def _checked(x, labels, plan, penalty, mix_at, axis_name) -> Penalty:
   """The penalty as a value; raises what is documented of both functions."""
-  penalty = penalties.resolve(penalty)
+  penalty = Penalty.of(penalty)
   checks.batch_size(x=x, labels=labels, plan=plan.lam)
-  checks.floating("x", x)
-  if penalty.order > 1:
-    terms.check_single(x)
+  checks.place("mix_at", mix_at)
+  if mix_at == 0:
+    # Elsewhere inputs are neither mixed nor moved, and may be tokens.
+    checks.floating("x", x)
+    if penalty.order > 1:
+      terms.check_single(x)
   if plan.mean_shift is None:
     raise ValueError(
       "plan.mean_shift is None, but scales the penalty; draw the plan by "

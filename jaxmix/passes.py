@@ -1,7 +1,9 @@
 """Internal: the mixed and the clean examples through the model.
 
-A pass follows a `Line`: inputs a point, and the direction from it in which the
-penalty asks for derivatives.
+A pass follows a `Line`: a point, and the direction from it in which the penalty
+asks for derivatives. At the input (place 0) both are like the inputs. At a
+hidden place the features are out of reach; there a tap moves them towards the
+mean by a scalar, and the line is the scalar's.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from jaxmix import checks, taylor, terms
+from jaxmix import checks, hidden, taylor, terms
 from jaxmix.holding import differentiate
 from jaxmix.mixing import Plan
 from jaxmix.penalties import Penalty
@@ -24,8 +26,8 @@ class Line(NamedTuple):
   """The model along point + a * direction.
 
   Attributes:
-    call: maps inputs to (logits, aux).
-    point: inputs, at a = 0.
+    call: maps what `point` is to (logits, aux).
+    point: where a = 0: inputs, or the scalar 0.
     direction: like `point`, or None where no derivative is asked for.
   """
 
@@ -57,6 +59,7 @@ def run(
   plan: Plan,
   penalty: Penalty,
   *,
+  place: int,
   count: int,
   clean_pass: str,
   has_aux: bool,
@@ -68,6 +71,7 @@ def run(
     x: pytree of [B, ...] inputs, not mixed.
     plan: mixes them.
     penalty: says which derivatives are wanted.
+    place: where the plan mixes, and the derivatives start: 0 for the input.
     count: m, the first of the inputs make the clean part.
     clean_pass: "joint", "separate", "split", or "none": the penalty is taken at
       the first m of the mixed inputs.
@@ -75,20 +79,30 @@ def run(
 
   Returns:
     The outputs.
+
+  Raises:
+    ValueError: if the model did not call its tap at the place.
   """
   if clean_pass == "none":
-    logits, moved, aux = follow(mixed_line(apply_fn, x, plan, penalty), penalty)
+    line = mixed_line(apply_fn, x, plan, penalty, place)
+    logits, moved, aux = follow(line, penalty)
     return Passes(logits, logits[:count], [m[:count] for m in moved], aux)
   clean = first(x, count)
   if clean_pass == "separate":
-    logits, aux = apply_fn(plan.mix(x))
+    logits, aux = mixed(apply_fn, x, plan, place)
     state = {"state": aux} if has_aux else {}
-    line = clean_line(apply_fn, clean, penalty, **state)
+    line = clean_line(apply_fn, clean, penalty, place, **state)
     return Passes(logits, *follow(line, penalty))
-  parts = clean_pass == "split"
-  line = both_line(apply_fn, x, clean, plan, penalty, parts)
+  split = clean_pass == "split"
+  line = both_line(apply_fn, x, clean, plan, penalty, place, split)
   both, moved, aux = follow(line, penalty)
-  size = len(both) - count
+  size = plan.lam.shape[0]
+  if len(both) != size + count:
+    raise ValueError(
+      f"apply_fn must return {size + count} rows, {size} mixed and {count} "
+      f"clean, got {len(both)}; with mix_at={place} the model must call "
+      f"tap({place}, x, parts)."
+    )
   return Passes(both[:size], both[size:], [m[size:] for m in moved], aux)
 
 
@@ -116,26 +130,68 @@ def follow(
   return logits, moved, aux
 
 
-def mixed_line(apply_fn, x, plan, penalty) -> Line:
-  """The mixed inputs, towards the mean."""
-  mixed = plan.mix(x)
-  return Line(apply_fn, mixed, _towards(mixed, penalty))
+def mixed(apply_fn, x, plan, place):
+  """(logits, aux) of the mixed examples, without derivatives."""
+  if place == 0:
+    return apply_fn(plan.mix(x))
+  return apply_fn(x, tap=hidden.at(plan, place))
 
 
-def clean_line(apply_fn, clean, penalty, **state) -> Line:
-  """The clean inputs, towards the mean."""
+def mixed_line(apply_fn, x, plan, penalty, place) -> Line:
+  """The mixed examples, towards the mean."""
+  if place == 0:
+    inputs = plan.mix(x)
+    return Line(apply_fn, inputs, _towards(inputs, penalty))
+  tap = lambda move: hidden.At(plan, place, move=move)
+  return _tapped_line(apply_fn, x, penalty, tap)
+
+
+def clean_line(apply_fn, clean, penalty, place, **state) -> Line:
+  """The clean examples, towards the mean."""
   call = functools.partial(apply_fn, **state)
-  return Line(call, clean, _towards(clean, penalty))
+  if place == 0 or penalty.order == 0:
+    return Line(call, clean, _towards(clean, penalty))
+  tap = lambda move: hidden.At(None, place, move=move)
+  return _tapped_line(call, clean, penalty, tap)
 
 
-def both_line(apply_fn, x, clean, plan, penalty, parts) -> Line:
-  """The mixed inputs, which stay, and the clean ones, which move."""
-  mixed, direction = plan.mix(x), _towards(clean, penalty)
+def both_line(apply_fn, x, clean, plan, penalty, place, split) -> Line:
+  """The mixed examples, which stay, and the clean ones, which move."""
+  count = checks.batch_size(clean=clean)
+  if place != 0:
+    tap = lambda move: hidden.At(plan, place, count, split, move)
+    return _tapped_line(apply_fn, x, penalty, tap)
+  inputs, direction = plan.mix(x), _towards(clean, penalty)
   if direction is not None:
-    direction = _concatenate(jax.tree.map(jnp.zeros_like, mixed), direction)
-  sizes = checks.batch_size(mixed=mixed), checks.batch_size(clean=clean)
-  call = functools.partial(apply_fn, parts=sizes) if parts else apply_fn
-  return Line(call, _concatenate(mixed, clean), direction)
+    direction = _concatenate(jax.tree.map(jnp.zeros_like, inputs), direction)
+  sizes = checks.batch_size(mixed=inputs), count
+  call = functools.partial(apply_fn, parts=sizes) if split else apply_fn
+  return Line(call, _concatenate(inputs, clean), direction)
+
+
+def _tapped_line(apply_fn, x, penalty, tap) -> Line:
+  """h + a (mean - h) at a tap, as a line of the scalar a; h itself at order 0.
+
+  Args:
+    apply_fn: maps inputs and a tap to (logits, aux).
+    x: inputs, which stay.
+    penalty: says whether there is a direction, and knows the mean.
+    tap: maps how the penalty's points move to a tap.
+  """
+  if penalty.order == 0:
+    return Line(functools.partial(apply_fn, tap=tap(None)), x, None)
+
+  def call(a):
+    def move(points):
+      return jax.tree.map(
+        lambda leaf, step: leaf + a.astype(leaf.dtype) * step,
+        points,
+        _towards(points, penalty),
+      )
+
+    return apply_fn(x, tap=tap(move))
+
+  return Line(call, jnp.zeros(()), jnp.ones(()))
 
 
 def first(tree: chex.ArrayTree, count: int) -> chex.ArrayTree:

@@ -40,6 +40,18 @@ class Penalty:
   input_mean: chex.ArrayTree | chex.Numeric = 0.0
   moments: chex.Array | None = None
 
+  @classmethod
+  def of(cls, penalty: Penalty | str) -> Penalty:
+    """Returns the penalty that a value, or a short form's name, stands for."""
+    if isinstance(penalty, cls):
+      return penalty
+    if isinstance(penalty, str) and penalty in _SHORT:
+      return _SHORT[penalty]()
+    raise ValueError(
+      f"penalty must be one of {tuple(_SHORT)} or made by one of these "
+      f"functions of jaxmix.penalties, got {penalty!r}."
+    )
+
   def terms(
     self,
     logits: chex.Array,
@@ -200,15 +212,3 @@ _SHORT: Mapping[str, Callable[[], Penalty]] = {
   "taylor": taylor,
   "release": release,
 }
-
-
-def resolve(penalty: Penalty | str) -> Penalty:
-  """Internal: the penalty that a value or its short form stands for."""
-  if isinstance(penalty, Penalty):
-    return penalty
-  if isinstance(penalty, str) and penalty in _SHORT:
-    return _SHORT[penalty]()
-  raise ValueError(
-    f"penalty must be one of {tuple(_SHORT)} or made by one of these functions "
-    f"of jaxmix.penalties, got {penalty!r}."
-  )

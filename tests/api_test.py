@@ -9,11 +9,21 @@ import sys
 import pytest
 
 import jaxmix
-from jaxmix import attacks, beta, losses, pairing, penalties, policies, theory
+from jaxmix import (
+  attacks,
+  beta,
+  hidden,
+  losses,
+  pairing,
+  penalties,
+  policies,
+  theory,
+)
 
 ROOT = pathlib.Path(jaxmix.__file__).parent.parent
 MODULES = (
-  *(jaxmix, attacks, beta, losses, pairing, penalties, policies, theory),
+  *(jaxmix, attacks, beta, hidden, losses),
+  *(pairing, penalties, policies, theory),
 )
 
 
@@ -63,7 +73,6 @@ BRIEF = {
   "jaxmix.beta.mean",
   "jaxmix.losses.expand",
   "jaxmix.penalties.approximate",
-  "jaxmix.penalties.resolve",
   "jaxmix.pairing.permutation",
   "jaxmix.pairing.roll",
   "jaxmix.pairing.flip",
