@@ -7,7 +7,7 @@ methods share.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 import functools
 from typing import Any, NamedTuple
 
@@ -39,12 +39,15 @@ class Setting(NamedTuple):
     task: whose loss is mixed.
     axis_name: the mapped axis of the replicas.
     enhanced: whether MixupE's penalty is taken.
+    places: where the model is mixed, numbers of its stages; a step draws one of
+      several.
   """
 
   config: ConfigDict
   task: Task
   axis_name: str
   enhanced: bool
+  places: tuple[int, ...]
 
 
 class Outcome(NamedTuple):
@@ -110,6 +113,9 @@ def defaults() -> ConfigDict:
   config.penalty_at = "clean"
   config.penalty_form = "absolute"
   config.clean_pass = "split"
+  # A stage of the model, such as stage2; or random, one of all a step, or
+  # random:input+stage1+stage2, one of these (manifold mixup).
+  config.mix_at = "input"
   return config
 
 
@@ -179,6 +185,11 @@ def check(config: ConfigDict) -> None:
     raise ValueError(
       f"penalty_order must be at least 1, got {config.penalty_order}."
     )
+  if config.penalty_form == "release" and config.penalty != "approximate":
+    raise ValueError(
+      f"penalty_form='release' takes penalty='approximate', got "
+      f"{config.penalty!r}."
+    )
   for key, only in entry.refused.items():
     if config[key] != only:
       raise ValueError(
@@ -200,16 +211,23 @@ def values(config: ConfigDict) -> dict[str, np.floating[Any]]:
   return {key: np.float32(config[key]) for key in VALUES}
 
 
-def create(config: ConfigDict, task: Task, axis_name: str) -> Method:
+def create(
+  config: ConfigDict,
+  task: Task,
+  axis_name: str,
+  stages: Sequence[str] = ("input",),
+) -> Method:
   """Returns a resolved config's method.
 
   Args:
     config: resolved.
     task: whose loss is mixed.
     axis_name: the mapped axis of the replicas.
+    stages: the network's.
 
   Raises:
-    ValueError: if the penalty is asked for under a loss that has none.
+    ValueError: if the penalty is asked for under a loss that has none, or the
+      network has no stage of mix_at's name.
   """
   enhanced = is_enhanced(config)
   if enhanced and task.link is None:
@@ -221,7 +239,24 @@ def create(config: ConfigDict, task: Task, axis_name: str) -> Method:
   blind = config.copy_and_resolve_references()
   with blind.unlocked():
     blind.update({key: None for key in VALUES})
-  return _entry(config).create(Setting(blind, task, axis_name, enhanced))
+  setting = Setting(blind, task, axis_name, enhanced, _places(config, stages))
+  return _entry(config).create(setting)
+
+
+def _places(config: ConfigDict, stages: Sequence[str]) -> tuple[int, ...]:
+  """The places that mix_at names."""
+  name, colon, several = config.mix_at.partition(":")
+  names = [config.mix_at]
+  if name == "random":
+    names = several.split("+") if colon else list(stages)
+  unknown = [name for name in names if name not in stages]
+  if unknown:
+    raise ValueError(
+      f"mix_at must be a stage of model={config.model!r}, one of "
+      f"{', '.join(stages)}; or random, or random:STAGE+STAGE; got "
+      f"{unknown[0]!r} in {config.mix_at!r}."
+    )
+  return tuple(stages.index(name) for name in names)
 
 
 def compiled_from(config: ConfigDict) -> dict[str, Any]:
@@ -306,15 +341,19 @@ def mixed_gradient(
 ) -> tuple[Outcome, Any]:
   """The gradient of the mixed loss, enhanced where the config says so.
 
-  The loss itself is put together from its parts, as a pmean of it would have to
+  Of several places a step draws one, the same on all replicas: each is a branch
+  of the program. The loss itself is put together from its parts, as a pmean of it would have to
   wait for that of L and R, which the scale holds.
   """
-  del key
-  config, task, axis_name, enhanced = setting
+  config, task, axis_name, enhanced, places = setting
   inputs, labels = batch["inputs"], batch["label"]
 
-  def plain(params):
-    outputs, state = apply_fn(params, plan.mix(inputs) if mixes else inputs)
+  def plain(params, place):
+    if place:
+      tap = jaxmix.hidden.at(plan, place)
+      outputs, state = apply_fn(params, inputs, tap=tap)
+    else:
+      outputs, state = apply_fn(params, plan.mix(inputs) if mixes else inputs)
     loss = jnp.mean(
       jaxmix.mixed_loss(task.loss_fn, outputs, plan.targets(labels))
     )
@@ -327,26 +366,23 @@ def mixed_gradient(
     (_, aux), grads = jax.value_and_grad(loss, has_aux=True)(params)
     return aux, jax.lax.pmean(grads, axis_name)
 
-  options = dict(
-    eta=values["eta"],
-    loss_fn=task.loss_fn,
-    clean_fraction=config.clean_fraction,
-    penalty=config.penalty,
-    order=config.penalty_order,
-    moments=_moments(config, law and law(values)),
-    form=config.penalty_form,
-    link=task.link,
-    axis_name=axis_name,
-    has_aux=True,
-  )
-  if not enhanced:
-    aux, grads = averaged(plain)
-  elif config.clean_pass == "separate" and config.penalty_at == "clean":
-    (_, aux), grads = jaxmix.mixupe_value_and_grad(
-      apply_fn, params, inputs, labels, plan, **options
+  def enhance(place):
+    options = dict(
+      eta=values["eta"],
+      loss_fn=task.loss_fn,
+      clean_fraction=config.clean_fraction,
+      penalty=make_penalty(config, law and law(values)),
+      mix_at=place,
+      link=task.link,
+      axis_name=axis_name,
+      has_aux=True,
     )
-  else:
-    aux, grads = averaged(
+    if config.clean_pass == "separate" and config.penalty_at == "clean":
+      (_, aux), grads = jaxmix.mixupe_value_and_grad(
+        apply_fn, params, inputs, labels, plan, **options
+      )
+      return aux, grads
+    return averaged(
       lambda params: jaxmix.mixupe_loss(
         functools.partial(apply_fn, params),
         inputs,
@@ -357,6 +393,18 @@ def mixed_gradient(
         **options,
       )
     )
+
+  def at(place):
+    return enhance(place) if enhanced else averaged(lambda p: plain(p, place))
+
+  branches = [functools.partial(at, place) for place in places]
+  if len(branches) == 1:
+    aux, grads = branches[0]()
+  else:
+    # Replicas fold their number into the same key: no number is so high.
+    key_place = jax.random.fold_in(key, 2**32 - 1)
+    drawn = jax.random.randint(key_place, (), 0, len(branches))
+    aux, grads = jax.lax.switch(drawn, branches)
   metrics = {
     "loss": aux.scale * (aux.mixup_loss + values["eta"] * aux.penalty),
     "mixup_loss": aux.mixup_loss,
@@ -369,12 +417,24 @@ def mixed_gradient(
   return Outcome(aux.aux, metrics), grads
 
 
-def _moments(config, law) -> jax.Array | None:
-  """E[(1 - lam)^j] of the method's law, where its penalty asks for them."""
-  if config.penalty != "taylor" or law is None:
-    return None
-  moments = jaxmix.theory.shift_moments(law, config.penalty_order)
-  return jnp.asarray(moments, jnp.float32)
+def make_penalty(
+  config: ConfigDict, law: jaxmix.MixingPolicy | None
+) -> jaxmix.Penalty:
+  """Returns the penalty that a config's keys describe.
+
+  Args:
+    config: resolved.
+    law: of lam; None takes a Taylor penalty's moments from the plans drawn.
+  """
+  if config.penalty_form == "release":
+    return jaxmix.penalties.release()
+  if config.penalty != "taylor":
+    return jaxmix.penalties.Penalty.of(config.penalty)
+  moments = None
+  if law is not None:
+    exact = jaxmix.theory.shift_moments(law, config.penalty_order)
+    moments = jnp.asarray(exact, jnp.float32)
+  return jaxmix.penalties.taylor(config.penalty_order, moments=moments)
 
 
 def _erm(alpha, beta, **options) -> jaxmix.MixingPolicy:
@@ -386,14 +446,22 @@ def _erm(alpha, beta, **options) -> jaxmix.MixingPolicy:
 _MIXUP = mixing(jaxmix.policies.mixup)
 METHODS: dict[str, Entry] = {
   # The theory's terms are those that Mixup would have.
-  "erm": Entry(mixing(_erm, mixes=False, law=jaxmix.policies.mixup)),
+  "erm": Entry(
+    mixing(_erm, mixes=False, law=jaxmix.policies.mixup),
+    refused={"mix_at": "input"},
+  ),
   "mixup": Entry(_MIXUP),
   "mixupe": Entry(_MIXUP, enhanced=True),
   "untied": Entry(mixing(jaxmix.policies.untied), tied=False),
   "dat": Entry(mixing(jaxmix.policies.dat), tied=False),
   "cutmix": Entry(
     cutmix,
-    refused={"per_example": True, "stratified": False, "monitor": ""},
+    refused={
+      "per_example": True,
+      "stratified": False,
+      "monitor": "",
+      "mix_at": "input",
+    },
   ),
 }
 

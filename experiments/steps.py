@@ -55,8 +55,8 @@ class Steps(NamedTuple):
 def create(config: ConfigDict, spec: Spec) -> Steps:
   """Builds the steps of a resolved config for a data set's spec."""
   task = tasks.create(config, spec)
-  method = methods.create(config, task, AXIS)
   network = networks.create(config, spec, task.num_outputs, axis_name=AXIS)
+  method = methods.create(config, task, AXIS, network.stages)
   optimizer = optimizers.create(config, network.decays)
 
   def to_float(inputs):

@@ -62,6 +62,17 @@ def scalar(
   return number
 
 
+def place(name: str, value: int) -> None:
+  """Raises unless `value` can be a place of a model, see `jaxmix.hidden`."""
+  if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+    raise TypeError(
+      f"{name} must be a static integer, got {value!r}; find a place by its "
+      f"name with model.stages.index(name), and draw it outside jit."
+    )
+  if value < 0:
+    raise ValueError(f"{name} must be at least 0, the input; got {value}.")
+
+
 def batch_size(**trees: chex.ArrayTree) -> int:
   """Returns the leading axis that every leaf of every tree shares.
 

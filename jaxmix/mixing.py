@@ -6,6 +6,8 @@ features or read-outs alike, and the deterministic half can be checked by hand.
 
 from __future__ import annotations
 
+from typing import Any, Protocol
+
 import chex
 import flax.struct
 import jax
@@ -14,6 +16,41 @@ import jax.numpy as jnp
 from jaxmix import checks, losses, policies
 from jaxmix.losses import MixedTargets
 from jaxmix.pairing import Local, Pairing, Source, look_up, permutation
+
+
+class Plan(Protocol):
+  """What MixupE and hidden mixing ask of a plan; your own may be another class.
+
+  `MixPlan` and `CutMixPlan` are plans.
+  """
+
+  @property
+  def lam(self) -> chex.Array:
+    """float32 [B], how much of the example itself is kept."""
+    ...
+
+  @property
+  def weight(self) -> chex.Array:
+    """float32 [B], the weight of its own label."""
+    ...
+
+  @property
+  def mean_shift(self) -> chex.Numeric | None:
+    """E[1 - lam] under the DAT equivalent; None if no penalty asks for it."""
+    ...
+
+  @property
+  def mask(self) -> chex.Array | None:
+    """bool [B], True for real examples; None means all are."""
+    ...
+
+  def mix(self, tree: chex.ArrayTree, /) -> chex.ArrayTree:
+    """Returns the mixed tree, shapes and dtypes kept."""
+    ...
+
+  def targets(self, labels: chex.Array, /) -> MixedTargets:
+    """Returns the labels of the mixed examples."""
+    ...
 
 
 @flax.struct.dataclass
@@ -29,6 +66,12 @@ class MixPlan:
     mask: bool [B], True for real examples; None means all are.
     source: where partners are looked up: in the batch itself, in the previous
       replica's, or in a second batch.
+
+  Example:
+    >>> lam, partner = jnp.array([0.75, 1.0]), jnp.array([1, 0])
+    >>> plan = jaxmix.MixPlan(lam=lam, weight=lam, partner=partner)
+    >>> plan.mix(jnp.array([0.0, 8.0]))
+    Array([2., 8.], dtype=float32)
   """
 
   lam: chex.Array
@@ -91,8 +134,22 @@ class MixPlan:
     return mixed_targets(self, labels)
 
 
-def mixed_targets(plan, labels: chex.Array) -> MixedTargets:
-  """The shared body of every plan's `targets`."""
+def mixed_targets(plan: Any, labels: chex.Array) -> MixedTargets:
+  """The shared body of `MixPlan.targets` and `CutMixPlan.targets`.
+
+  Args:
+    plan: with lam, weight, partner and source, as `MixPlan` has.
+    labels: [B] integer classes or [B, K] probabilities.
+
+  Returns:
+    The labels of the mixed examples.
+
+  Example:
+    >>> lam, partner = jnp.array([0.75, 1.0]), jnp.array([1, 0])
+    >>> plan = jaxmix.MixPlan(lam=lam, weight=lam, partner=partner)
+    >>> jaxmix.mixing.mixed_targets(plan, jnp.array([3, 5])).second
+    Array([5, 3], dtype=int32)
+  """
   checks.label_array("labels", labels)
   checks.batch_size(plan=plan.lam, labels=labels)
   labels = jnp.asarray(labels)
@@ -112,7 +169,7 @@ def draw(
 
   Args:
     key: PRNG key; give every replica its own, e.g. by folding in the axis
-    index.
+      index.
     batch_size: B, static.
     policy: how much, see `jaxmix.policies`.
     pairing: with whom, see `jaxmix.pairing`; partners come from the array this
@@ -127,6 +184,13 @@ def draw(
   Raises:
     TypeError: if `mask` is not boolean.
     ValueError: if `batch_size` < 1 or `mask` is not [B].
+
+  Example:
+    >>> policy = jaxmix.policies.mixup(alpha=1.0)
+    >>> plan = jaxmix.draw(jax.random.key(0), 4, policy=policy)
+    >>> images, labels = jnp.ones((4, 8, 8, 3)), jnp.arange(4)
+    >>> plan.mix(images).shape, plan.targets(labels).first.tolist()
+    ((4, 8, 8, 3), [0, 1, 2, 3])
   """
   if batch_size < 1:
     raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
@@ -147,7 +211,50 @@ def draw(
   )
 
 
-def _mix_batch(key, inputs, labels, policy, pairing, mask):
+def mix_batch(
+  key: chex.PRNGKey,
+  inputs: chex.ArrayTree,
+  labels: chex.Array,
+  *,
+  policy: policies.MixingPolicy,
+  pairing: Pairing = permutation,
+  mask: chex.Array | None = None,
+) -> tuple[chex.ArrayTree, MixedTargets]:
+  """Mixes a batch and its labels by any policy: `draw`, then the plan's two.
+
+  Returns lam_i * x_i + (1 - lam_i) * x_partner(i), with both labels and the
+  weight of the example's own beside it. `mixup`, `untied_mixup` and `dat` are
+  this function under the policies of their names, and share what follows.
+
+  Partners come from the array this function sees: the per-replica batch under
+  `pmap` or `shard_map`, the global batch (a cross-device gather) under `jit`.
+
+  Args:
+    key: PRNG key; give every replica its own, e.g. by folding in the axis
+      index.
+    inputs: pytree of [B, ...] floats on any affine scale (outputs stay in its
+      range).
+    labels: [B] integer classes or [B, K] probabilities, rows summing to 1.
+    policy: how much, see `jaxmix.policies`.
+    pairing: with whom, see `jaxmix.pairing`.
+    mask: bool [B], True for real examples; padded ones are never mixed into
+      real ones.
+
+  Returns:
+    The mixed inputs, shapes and dtypes kept, and their `MixedTargets`.
+
+  Raises:
+    TypeError: if a leaf of `inputs` is not floating point, `labels` are neither
+      integers nor floats, or `mask` is not boolean.
+    ValueError: if batch sizes differ.
+
+  Example:
+    >>> policy = jaxmix.policies.weighted(1.0, 1.0, jnp.sqrt)
+    >>> x, y = jnp.ones((4, 3)), jnp.arange(4)
+    >>> x, targets = jaxmix.mix_batch(jax.random.key(0), x, y, policy=policy)
+    >>> x.shape, targets.weight.shape
+    ((4, 3), (4,))
+  """
   checks.floating("inputs", inputs)
   size = checks.batch_size(inputs=inputs, labels=labels)
   plan = draw(key, size, policy=policy, pairing=pairing, mask=mask)
@@ -173,18 +280,13 @@ def mixup(
   et al., 2018, https://arxiv.org/abs/1710.09412, section 2). The authors'
   released code draws a single lam for the whole batch: `per_example=False`.
 
-  Partners come from the array this function sees: the per-replica batch under
-  `pmap` or `shard_map`, the global batch (a cross-device gather) under `jit`.
-
   Args:
-    key: PRNG key; give every replica its own, e.g. by folding in the axis
-    index.
-    inputs: pytree of [B, ...] floats on any affine scale (outputs stay in its
-    range).
-    labels: [B] integer classes or [B, K] probabilities, rows summing to 1.
+    key: this and what is not said here is as in `mix_batch`.
+    inputs: pytree of [B, ...] floats.
+    labels: [B] integer classes or [B, K] probabilities.
     alpha: Beta concentration, > 0. Larger values mix more strongly.
     beta: second concentration; None means alpha.
-    pairing: with whom, see `jaxmix.pairing`.
+    pairing: with whom, over the array this function sees.
     mask: bool [B], True for real examples.
     per_example: one lam an example; False: one lam a batch.
     stratified: one draw per equal-probability bucket.
@@ -193,14 +295,21 @@ def mixup(
     The mixed inputs, shapes and dtypes kept, and their `MixedTargets`.
 
   Raises:
-    TypeError: if a leaf of `inputs` is not floating point, or `labels` are
-      neither integers nor floats.
-    ValueError: if batch sizes differ, or a concentration is a number <= 0.
+    TypeError: as `mix_batch`.
+    ValueError: as `mix_batch`, or if a concentration is a number <= 0.
+
+  Example:
+    >>> x, y = jnp.ones((4, 3)), jnp.arange(4)
+    >>> x, targets = jaxmix.mixup(jax.random.key(0), x, y, alpha=0.2)
+    >>> targets.dense(num_classes=10).shape
+    (4, 10)
   """
   policy = policies.mixup(
     alpha, beta, per_example=per_example, stratified=stratified
   )
-  return _mix_batch(key, inputs, labels, policy, pairing, mask)
+  return mix_batch(
+    key, inputs, labels, policy=policy, pairing=pairing, mask=mask
+  )
 
 
 def untied_mixup(
@@ -221,7 +330,7 @@ def untied_mixup(
   the paper's for Fashion-MNIST (table 4). See `policies.untied`.
 
   Args:
-    key: PRNG key; give every replica its own.
+    key: this and what is not said here is as in `mix_batch`.
     inputs: pytree of [B, ...] floats.
     labels: [B] integer classes or [B, K] probabilities.
     alpha: concentration of the kept example, > 0.
@@ -236,11 +345,20 @@ def untied_mixup(
 
   Raises:
     TypeError, ValueError: as `mixup`.
+
+  Example:
+    >>> x, y = jnp.ones((4, 3)), jnp.arange(4)
+    >>> x, targets = jaxmix.untied_mixup(jax.random.key(0), x, y, alpha=2.0)
+    >>> loss_fn = jaxmix.losses.softmax_cross_entropy
+    >>> jaxmix.mixed_loss(loss_fn, jnp.zeros((4, 10)), targets).shape
+    (4,)
   """
   policy = policies.untied(
     alpha, beta, per_example=per_example, stratified=stratified
   )
-  return _mix_batch(key, inputs, labels, policy, pairing, mask)
+  return mix_batch(
+    key, inputs, labels, policy=policy, pairing=pairing, mask=mask
+  )
 
 
 def dat(
@@ -261,7 +379,7 @@ def dat(
   make it the equivalent of `untied_mixup`'s. See `policies.dat`.
 
   Args:
-    key: PRNG key; give every replica its own.
+    key: this and what is not said here is as in `mix_batch`.
     inputs: pytree of [B, ...] floats.
     labels: [B] integer classes or [B, K] probabilities.
     alpha: concentration of the kept example, > 0.
@@ -276,8 +394,16 @@ def dat(
 
   Raises:
     TypeError, ValueError: as `mixup`.
+
+  Example:
+    >>> x, y = jnp.ones((4, 3)), jnp.arange(4)
+    >>> x, targets = jaxmix.dat(jax.random.key(0), x, y)
+    >>> targets.weight.tolist()
+    [1.0, 1.0, 1.0, 1.0]
   """
   policy = policies.dat(
     alpha, beta, per_example=per_example, stratified=stratified
   )
-  return _mix_batch(key, inputs, labels, policy, pairing, mask)
+  return mix_batch(
+    key, inputs, labels, policy=policy, pairing=pairing, mask=mask
+  )

@@ -15,13 +15,10 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from jaxmix import checks, losses, penalties, policies, taylor
+from jaxmix import checks, losses, passes, replicas, terms
 from jaxmix.losses import LossFn
-from jaxmix.penalties import directional_penalty as directional_penalty
-from jaxmix.penalties import (
-  exact_directional_penalty as exact_directional_penalty,
-)
-from jaxmix.penalties import taylor_penalty as taylor_penalty
+from jaxmix.mixing import Plan
+from jaxmix.penalties import Penalty
 
 
 class MixupEAux(NamedTuple):
@@ -29,7 +26,7 @@ class MixupEAux(NamedTuple):
 
   Attributes:
     mixup_loss: L, the mixed loss, a mean over all replicas where axis_name is
-    given.
+      given.
     penalty: R, with its factor mean_shift, likewise.
     scale: kappa.
     logits: the model's outputs at the mixed inputs, [B, ...].
@@ -50,8 +47,8 @@ def enhance_loss(
   """kappa (L + eta R), kappa = stop_gradient(|L| / |L + eta R|).
 
   MixupE (UAI 2023), eq. (5). The value is |L| (with the sign of L + eta R, for
-  losses that can be negative) whatever eta is; only
-  the gradient changes. Where L + eta R = 0 no scale exists and kappa is 1.
+  losses that can be negative) whatever eta is; only the gradient changes. Where
+  L + eta R = 0 no scale exists and kappa is 1.
 
   Args:
     loss: L, scalar.
@@ -63,7 +60,13 @@ def enhance_loss(
 
   Raises:
     ValueError: if the loss or the penalty is not a scalar, or eta is not
-    finite.
+      finite.
+
+  Example:
+    >>> enhanced = lambda w: jaxmix.enhance_loss(2.0 * w, 3.0 * w, eta=2.0)
+    >>> value, slope = jax.value_and_grad(enhanced)(1.0)
+    >>> print(value, slope)
+    2.0 2.0
   """
   for name, value in (("loss", loss), ("penalty", penalty)):
     if jnp.ndim(value) != 0:
@@ -79,19 +82,15 @@ def mixupe_loss(
   apply_fn: Callable[..., Any],
   x: chex.ArrayTree,
   labels: chex.Array,
-  plan: Any,
+  plan: Plan,
   *,
   eta: chex.Numeric,
   loss_fn: LossFn = losses.softmax_cross_entropy,
   clean_fraction: float = 1.0,
-  penalty: str = "approximate",
-  order: int = 2,
-  moments: chex.Array | None = None,
+  penalty: Penalty | str = "approximate",
   penalty_at: str = "clean",
   clean_pass: str = "joint",
-  form: str = "absolute",
-  threshold: float = 1.0,
-  input_mean: chex.ArrayTree | chex.Numeric = 0.0,
+  mix_at: int = 0,
   link: str | None = None,
   axis_name: str | None = None,
   has_aux: bool = False,
@@ -113,17 +112,20 @@ def mixupe_loss(
       rounding, at joint's cost.
   Without batch norm all three are equal.
 
-  With the exact penalty, joint and split push a zero tangent through the mixed
-  part too; separate does not, and is cheaper.
+  With mix_at > 0 the plan mixes features instead of inputs (manifold mixup, see
+  `jaxmix.hidden`), and what follows the place is the network that MixupE sees:
+  an exact or a Taylor penalty is the derivative in the features there, towards
+  input_mean. joint and split are one call `apply_fn(x, tap=tap)`, in which the
+  batch grows to B + m at the place only; separate is `apply_fn(x, tap=tap)`,
+  then a clean pass from the input on. Inputs may then be integers.
 
-  The Taylor penalty (not in the paper, whose conclusion asks for it) takes the
-  first J = order directional terms of Theorem 1 instead of one, each kept from
-  cancelling as the first is: R = sum_j E[(1 - lam)^j] / j! mean_i |psi_i^(j)|,
-  psi_i(a) = l(f(x_i + a (xbar - x_i)), y_i). At order 1 it is the exact one.
+  With an exact or a Taylor penalty, joint and split push a zero tangent through
+  the mixed part too; separate does not, and is cheaper. Statistics that batch
+  norm takes over the batch are held along it, see `jaxmix.hold`.
 
   Args:
-    apply_fn: maps inputs (and `parts` or `state`, see above) to logits, or to
-      (logits, aux) with has_aux.
+    apply_fn: maps inputs (and `parts`, `state` or `tap`, see above) to logits,
+      or to (logits, aux) with has_aux.
     x: pytree of [B, ...] float inputs, not mixed.
     labels: [B] integers or [B, K] probabilities.
     plan: a `MixPlan` or `CutMixPlan` of B examples with a mean_shift.
@@ -132,19 +134,14 @@ def mixupe_loss(
     loss_fn: target-linear, (logits, labels) -> [B].
     clean_fraction: rho in (0, 1]: the penalty is taken over the first ceil(rho
       B) examples, an unbiased estimate where batches are in random order.
-    penalty: "approximate" (eq. 2), "exact" (eq. 1) or "taylor" (see above).
-    order: J >= 1, of penalty="taylor" only.
-    moments: E[(1 - lam)^j] for j = 0..order, `theory.shift_moments(policy,
-      order)`, of penalty="taylor" only; None takes the plan's mean_shift, and
-      for j > 1 the mean over the plan, an unbiased estimate.
+    penalty: a value made by `jaxmix.penalties`: approximate(), eq. (2),
+      exact(input_mean), eq. (1), taylor(order, ...) or release(threshold); or
+      the name of one of these, for its defaults.
     penalty_at: "clean", or "mixed": at the mixed points with the mixed labels,
       with no clean pass at all (not in the paper).
     clean_pass: "joint", "separate" or "split".
-    form: "absolute", |q_i| as in the paper, or "release": the form of the
-      authors' released code (its recommended version 3), which subtracts eta *
-      qbar_i wherever qbar_i < threshold.
-    threshold: for form="release" only; the release's README takes 1.
-    input_mean: xbar of the exact penalty, see `exact_directional_penalty`.
+    mix_at: where the plan mixes: 0, the input, or a later place of the model's,
+      `model.stages.index(name)` (see above).
     link: "softmax", "sigmoid" or None, see `directional_penalty`.
     axis_name: mapped axis over whose replicas L and R in kappa (and the counts
       of real examples) are averaged. The mean of the replicas' gradients is
@@ -161,31 +158,35 @@ def mixupe_loss(
   Raises:
     TypeError: if inputs are not floating point or labels make no sense.
     ValueError: if an option is unknown, clean_fraction is outside (0, 1], batch
-      sizes differ, the plan has no mean_shift, loss_fn reduces, order < 1, or
-      axis_name is not bound.
+      sizes differ, the plan has no mean_shift, loss_fn reduces, or axis_name is
+      not bound.
+
+  Example:
+    >>> model, exact = lambda x: x, jaxmix.penalties.exact(input_mean=0.5)
+    >>> lam, partner = jnp.array([0.75, 0.5]), jnp.array([1, 0])
+    >>> plan = jaxmix.MixPlan(lam, lam, partner, mean_shift=0.25)
+    >>> batch = jnp.eye(2), jnp.array([0, 1]), plan
+    >>> loss, aux = jaxmix.mixupe_loss(model, *batch, eta=1.0, penalty=exact)
+    >>> print(loss.round(4), aux.penalty.round(4))
+    0.6461 0.0672
   """
-  _check_options(x, labels, plan, penalty, order, moments, form, axis_name)
+  penalty = _checked(x, labels, plan, penalty, mix_at, axis_name)
   checks.choice("penalty_at", penalty_at, ("clean", "mixed"))
   checks.choice("clean_pass", clean_pass, ("joint", "separate", "split"))
-  clean, labels_clean = _clean_part(x, labels, clean_fraction)
+  count = _clean_count(len(plan.lam), clean_fraction)
   eta = checks.scalar("eta", eta)
   targets = plan.targets(labels)
-  out = _run_passes(
-    lambda batch, **kwargs: _with_aux(apply_fn(batch, **kwargs), has_aux),
-    plan.mix(x),
-    clean,
-    "none" if penalty_at == "mixed" else clean_pass,
-    has_aux,
-    None if penalty == "approximate" else input_mean,
-    order if penalty == "taylor" else 1,
+  out = passes.run(
+    lambda inputs, **kwargs: _with_aux(apply_fn(inputs, **kwargs), has_aux),
+    *(x, plan, penalty),
+    place=mix_at,
+    count=count,
+    clean_pass="none" if penalty_at == "mixed" else clean_pass,
+    has_aux=has_aux,
   )
-  there = labels_clean
-  if penalty_at == "mixed":
-    there = jax.tree.map(lambda leaf: leaf[: len(out.logits_there)], targets)
-  term = _term_share(
-    *(out.logits_there, out.moved_there, there, plan, moments),
-    *(form, threshold, link, axis_name),
-  )
+  there = passes.first(labels if penalty_at == "clean" else targets, count)
+  sizes = penalty.terms(out.logits_there, out.moved_there, there, link)
+  term = penalty.share(sizes, plan, axis_name)
   loss = _loss_share(loss_fn, out.logits, targets, plan.mask, axis_name)
   return _enhanced(loss, term, eta, out.logits, out.aux, axis_name)
 
@@ -195,17 +196,13 @@ def mixupe_value_and_grad(
   params: chex.ArrayTree,
   x: chex.ArrayTree,
   labels: chex.Array,
-  plan: Any,
+  plan: Plan,
   *,
   eta: chex.Numeric,
   loss_fn: LossFn = losses.softmax_cross_entropy,
   clean_fraction: float = 1.0,
-  penalty: str = "approximate",
-  order: int = 2,
-  moments: chex.Array | None = None,
-  form: str = "absolute",
-  threshold: float = 1.0,
-  input_mean: chex.ArrayTree | chex.Numeric = 0.0,
+  penalty: Penalty | str = "approximate",
+  mix_at: int = 0,
   link: str | None = None,
   axis_name: str | None = None,
   has_aux: bool = False,
@@ -232,12 +229,8 @@ def mixupe_value_and_grad(
     eta: weight of the penalty; may be traced.
     loss_fn: target-linear, (logits, labels) -> [B].
     clean_fraction: share of the examples that the penalty is taken over.
-    penalty: "approximate", "exact" or "taylor".
-    order: of the Taylor penalty.
-    moments: of the Taylor penalty, or None.
-    form: "absolute" or "release".
-    threshold: of form="release".
-    input_mean: xbar of the exact and the Taylor penalty.
+    penalty: a value made by `jaxmix.penalties`, or its name.
+    mix_at: where the plan mixes.
     link: "softmax", "sigmoid" or None.
     axis_name: mapped axis over whose replicas L and R in kappa and the
       gradients are averaged: one pmean of all.
@@ -253,38 +246,37 @@ def mixupe_value_and_grad(
   Raises:
     TypeError: as `mixupe_loss` does.
     ValueError: likewise.
+
+  Example:
+    >>> model, params = lambda w, x: x @ w, jnp.ones((3, 2))
+    >>> policy = jaxmix.policies.mixup(1.0)
+    >>> plan = jaxmix.draw(jax.random.key(0), 4, policy=policy)
+    >>> batch = jnp.ones((4, 3)), jnp.array([0, 1, 0, 1]), plan
+    >>> jaxmix.mixupe_value_and_grad(model, params, *batch, eta=1.0)[1].shape
+    (3, 2)
   """
-  _check_options(x, labels, plan, penalty, order, moments, form, axis_name)
-  clean, labels_clean = _clean_part(x, labels, clean_fraction)
+  penalty = _checked(x, labels, plan, penalty, mix_at, axis_name)
+  count = _clean_count(len(plan.lam), clean_fraction)
+  clean, labels_clean = passes.first((x, labels), count)
   eta = checks.scalar("eta", eta)
   targets = plan.targets(labels)
 
   def run(params):
-    return lambda batch, **kwargs: _with_aux(
-      apply_fn(params, batch, **kwargs), has_aux
+    return lambda inputs, **kwargs: _with_aux(
+      apply_fn(params, inputs, **kwargs), has_aux
     )
 
   def mixed_loss(params):
-    logits, aux = run(params)(plan.mix(x))
+    logits, aux = passes.mixed(run(params), x, plan, mix_at)
     loss = _loss_share(loss_fn, logits, targets, plan.mask, axis_name)
     return loss, (logits, aux)
 
   def clean_term(params, clean, aux):
     state = {"state": aux} if has_aux else {}
-    there, moved, aux = _forward(
-      run(params),
-      clean,
-      None
-      if penalty == "approximate"
-      else penalties.towards_mean(clean, input_mean),
-      order if penalty == "taylor" else 1,
-      **state,
-    )
-    term = _term_share(
-      *(there, moved, labels_clean, plan, moments),
-      *(form, threshold, link, axis_name),
-    )
-    return term, aux
+    line = passes.clean_line(run(params), clean, penalty, mix_at, **state)
+    logits, moved, aux = passes.follow(line, penalty)
+    sizes = penalty.terms(logits, moved, labels_clean, link)
+    return penalty.share(sizes, plan, axis_name), aux
 
   first, second = (
     jax.value_and_grad(f, has_aux=True) for f in (mixed_loss, clean_term)
@@ -298,29 +290,14 @@ def mixupe_value_and_grad(
     lambda g, s: g + jnp.asarray(eta, g.dtype) * s, grads, slopes
   )
   if axis_name is not None:
-    grads = _mean_gradients(grads, loss, axis_name)
+    grads = replicas.mean_gradients(grads, loss, axis_name)
   value, aux = _enhanced(loss, term, eta, logits, aux, axis_name)
   grads = jax.tree.map(lambda g: aux.scale.astype(g.dtype) * g, grads)
   return (value, aux), grads
 
 
-def _mean_gradients(grads, loss, axis_name):
-  """The replicas' mean, of own gradients or of what shard_map summed."""
-
-  def varies(x):
-    return axis_name in jax.typeof(x).manual_axis_type.varying
-
-  if not varies(loss):
-    return jax.lax.pmean(grads, axis_name)
-  # check_vma=True: gradients of replicated parameters are sums already.
-  count = jax.lax.axis_size(axis_name)
-  return jax.tree.map(
-    lambda g: jax.lax.pmean(g, axis_name) if varies(g) else g / count, grads
-  )
-
-
-def _clean_part(x, labels, clean_fraction):
-  """The first ceil(clean_fraction * B) examples and their labels."""
+def _clean_count(size, clean_fraction):
+  """ceil(clean_fraction * B), how many examples the penalty is taken over."""
   if isinstance(clean_fraction, jax.core.Tracer):
     raise TypeError(
       "clean_fraction must be a Python number: it sets the size of a batch."
@@ -328,10 +305,8 @@ def _clean_part(x, labels, clean_fraction):
   checks.scalar(
     "clean_fraction", clean_fraction, low=0.0, high=1.0, open_low=True
   )
-  size = checks.batch_size(x=x, labels=labels)
   # 0.07 * 100 is 7.000000000000001 in floating point.
-  count = max(1, math.ceil(clean_fraction * size - 1e-6))
-  return jax.tree.map(lambda leaf: leaf[:count], (x, labels))
+  return max(1, math.ceil(clean_fraction * size - 1e-6))
 
 
 def _loss_share(loss_fn, logits, targets, mask, axis_name):
@@ -341,30 +316,7 @@ def _loss_share(loss_fn, logits, targets, mask, axis_name):
     raise ValueError(
       f"loss_fn must return [B] = [{len(logits)}] losses, got {values.shape}."
     )
-  return replica_mean(values.astype(jnp.float32), mask, axis_name)
-
-
-def _term_share(
-  logits, moved, labels, plan, moments, form, threshold, link, axis_name
-):
-  """This replica's share of R, from what the clean pass gave."""
-  if len(moved) == 1:
-    signed = [penalties.residual_dot(logits, moved[0], labels, link)]
-  else:
-    signed = penalties.loss_derivatives(logits, moved, labels, link)
-  if form == "release":
-    terms = [jnp.where(dot < threshold, -dot, 0.0) for dot in signed]
-  else:
-    terms = [jnp.abs(dot) for dot in signed]
-  mask = None if plan.mask is None else plan.mask[: len(logits)]
-  factors = _factors(plan, moments, len(terms), axis_name)
-  term, *higher = (
-    factor * replica_mean(values, mask, axis_name)
-    for factor, values in zip(factors, terms, strict=True)
-  )
-  for more in higher:
-    term += more
-  return term
+  return replicas.mean_share(values.astype(jnp.float32), mask, axis_name)
 
 
 def _enhanced(loss, term, eta, logits, aux, axis_name):
@@ -379,38 +331,16 @@ def _enhanced(loss, term, eta, logits, aux, axis_name):
   return value, MixupEAux(total_loss, total_term, scale, logits, aux)
 
 
-def _factors(plan, moments, order, axis_name) -> list[chex.Array]:
-  """E[(1 - lam)^j] / j! for j = 1..order."""
-  factors = [jnp.asarray(plan.mean_shift, jnp.float32)]
-  for j in range(2, order + 1):
-    if moments is not None:
-      moment = jnp.asarray(moments[j]).astype(jnp.float32)
-    else:
-      powers = policies.shift_power(plan.lam, plan.weight, j)
-      moment = replica_mean(powers, plan.mask, axis_name)
-      if axis_name is not None:
-        moment = jax.lax.pmean(moment, axis_name)
-    factors.append(moment / math.factorial(j))
-  return factors
-
-
-def _check_options(x, labels, plan, penalty, order, moments, form, axis_name):
-  """Raises what is documented of the options that both functions have."""
+def _checked(x, labels, plan, penalty, mix_at, axis_name) -> Penalty:
+  """The penalty as a value; raises what is documented of both functions."""
+  penalty = Penalty.of(penalty)
   checks.batch_size(x=x, labels=labels, plan=plan.lam)
-  checks.floating("x", x)
-  checks.choice("penalty", penalty, ("approximate", "exact", "taylor"))
-  checks.choice("form", form, ("absolute", "release"))
-  if penalty == "taylor":
-    penalties.check_order(x, order)
-    if moments is not None and jnp.shape(moments) != (order + 1,):
-      raise ValueError(
-        f"moments must be [order + 1] = ({order + 1},), got shape "
-        f"{jnp.shape(moments)}."
-      )
-  if form == "release" and penalty != "approximate":
-    raise ValueError(
-      'form="release" is defined for penalty="approximate" only.'
-    )
+  checks.place("mix_at", mix_at)
+  if mix_at == 0:
+    # Elsewhere inputs are neither mixed nor moved, and may be tokens.
+    checks.floating("x", x)
+    if penalty.order > 1:
+      terms.check_single(x)
   if plan.mean_shift is None:
     raise ValueError(
       "plan.mean_shift is None, but scales the penalty; draw the plan by "
@@ -418,104 +348,7 @@ def _check_options(x, labels, plan, penalty, order, moments, form, axis_name):
     )
   if axis_name is not None:
     checks.bound_axis(axis_name)
-
-
-class _Passes(NamedTuple):
-  """Outputs at the mixed inputs, and at the points where the penalty is taken.
-
-  Attributes:
-    logits: [B, ...], at the mixed inputs.
-    logits_there: [m, ...], at the penalty's points.
-    moved_there: [m, ...] each, their derivatives towards the mean, the first
-      first; for the approximate penalty the logits themselves.
-    aux: of the last pass.
-  """
-
-  logits: chex.Array
-  logits_there: chex.Array
-  moved_there: list[chex.Array]
-  aux: Any
-
-
-def _run_passes(
-  run, mixed, clean, clean_pass, has_aux, input_mean, order
-) -> _Passes:
-  """Runs the model on the mixed and the clean inputs, as `clean_pass` says.
-
-  clean_pass "none" takes the penalty at the first of the mixed inputs. An
-  input_mean of None stands for the approximate penalty: no derivatives.
-  """
-  size = checks.batch_size(mixed=mixed)
-  count = checks.batch_size(clean=clean)
-
-  def forward(inputs, tangents, **kwargs):
-    return _forward(run, inputs, tangents, order, **kwargs)
-
-  def towards(inputs):
-    return (
-      None if input_mean is None else penalties.towards_mean(inputs, input_mean)
-    )
-
-  if clean_pass == "none":
-    logits, moved, aux = forward(mixed, towards(mixed))
-    return _Passes(logits, logits[:count], [m[:count] for m in moved], aux)
-  if clean_pass == "separate":
-    logits, _, aux = forward(mixed, None)
-    state = {"state": aux} if has_aux else {}
-    there, moved, aux = forward(clean, towards(clean), **state)
-    return _Passes(logits, there, moved, aux)
-  tangents = None
-  if input_mean is not None:
-    still = jax.tree.map(jnp.zeros_like, mixed)
-    tangents = _concatenate(still, towards(clean))
-  parts = {"parts": (size, count)} if clean_pass == "split" else {}
-  both, moved, aux = forward(_concatenate(mixed, clean), tangents, **parts)
-  return _Passes(both[:size], both[size:], [m[size:] for m in moved], aux)
-
-
-def _forward(run, inputs, tangents, order, **kwargs):
-  """(logits, their derivatives, aux) of one pass; without tangents, logits."""
-  call = lambda batch: run(batch, **kwargs)
-  if tangents is None:
-    logits, aux = call(inputs)
-    return logits, [logits], aux
-  if order == 1:
-    logits, moved, aux = jax.jvp(call, (inputs,), (tangents,), has_aux=True)
-    return logits, [moved], aux
-  # The pass that brings aux is the one inside the derivatives: the compiler
-  # makes one of the two.
-  _, aux = call(inputs)
-  logits, *moved = taylor.derivatives(
-    lambda batch: call(batch)[0], inputs, tangents, order
-  )
-  return logits, moved, aux
-
-
-def replica_mean(
-  values: chex.Array, mask: chex.Array | None, axis_name: str | None
-) -> chex.Array:
-  """This replica's share of the mean of `values` over real examples.
-
-  Shares are scaled so that their mean over replicas (what `pmean` of losses or
-  gradients takes) is the mean over all real examples, even where replicas hold
-  different numbers of them.
-
-  Args:
-    values: [B] floats.
-    mask: bool [B], or None: all real.
-    axis_name: mapped axis of the replicas, or None.
-
-  Returns:
-    Scalar.
-  """
-  if mask is None:
-    return jnp.mean(values)
-  count = jnp.sum(mask, dtype=values.dtype)
-  if axis_name is not None:
-    count = jax.lax.pmean(count, axis_name)
-  # Below one only when there are no examples at all, or fewer than replicas.
-  safe = jnp.where(count > 0.0, count, 1.0)
-  return jnp.sum(jnp.where(mask, values, 0.0)) / safe
+  return penalty
 
 
 def _scale(loss, penalty, eta):
@@ -528,7 +361,3 @@ def _scale(loss, penalty, eta):
 
 def _with_aux(output, has_aux):
   return output if has_aux else (output, None)
-
-
-def _concatenate(first, second):
-  return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), first, second)

@@ -1,224 +1,214 @@
-"""The directional terms of Mixup that MixupE penalises.
+"""MixupE's penalties as values: what is added, how, and what a pass must bring.
 
 f are logits, g the link (softmax or sigmoid), y one-hot labels.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping
+import dataclasses
+import math
 
 import chex
 import jax
 import jax.numpy as jnp
 
-from jaxmix import checks, taylor
+from jaxmix import policies, replicas
+from jaxmix import terms as directional_terms
 from jaxmix.losses import MixedTargets
+from jaxmix.mixing import Plan
 
 
-def directional_penalty(
-  logits: chex.Array,
-  labels: chex.Array | MixedTargets,
-  *,
-  link: str | None = None,
-) -> chex.Array:
-  """qbar_i = (y_i - g(f_i))^T f_i, the approximate first-order term, signed.
+@dataclasses.dataclass(frozen=True)
+class Penalty:
+  """R = sum_j factor_j mean_i size(t_ij), of the signed terms t_ij.
 
-  MixupE (UAI 2023), eq. (2): equals the exact q_i of eq. (1) where the inputs'
-  mean is zero and the network positively homogeneous (bias-free ReLU).
+  Made by `approximate`, `exact`, `taylor` and `release`, and given to
+  `jaxmix.mixupe_loss`.
 
-  Args:
-    logits: f, [B, K] with softmax, [B] (or [B, K]) with sigmoid; any float
-    dtype.
-    labels: [B] integers, [B, K] probabilities, or `MixedTargets` of either;
-      with sigmoid, probabilities or 0/1 shaped like the logits.
-    link: "softmax", "sigmoid", or None: sigmoid for [B] logits, softmax
-    otherwise.
-
-  Returns:
-    float32 [B].
-
-  Raises:
-    TypeError: if labels are neither integers nor floats.
-    ValueError: if shapes do not fit or the link is unknown.
-  """
-  return residual_dot(logits, logits, labels, link)
-
-
-def exact_directional_penalty(
-  apply_fn: Callable[..., Any],
-  x: chex.ArrayTree,
-  labels: chex.Array | MixedTargets,
-  input_mean: chex.ArrayTree | chex.Numeric = 0.0,
-  *,
-  link: str | None = None,
-) -> chex.Array:
-  """q_i = (g(f(x_i)) - y_i)^T df(x_i)(xbar - x_i), the exact first-order term.
-
-  MixupE (UAI 2023), eq. (1), by one forward-mode `jax.jvp`: no double backward
-  when its gradient is taken. An `apply_fn` that couples examples (batch norm in
-  training mode) is differentiated with its coupling.
-
-  Args:
-    apply_fn: maps inputs to logits.
-    x: pytree of [B, ...] float inputs.
-    labels: as in `directional_penalty`.
-    input_mean: xbar: a scalar, or a pytree like `x` whose leaves broadcast
-      against x's (such as [1, C] or [1, H, W, C]; per-channel means as [1, 1,
-      1, C]).
-    link: as in `directional_penalty`.
-
-  Returns:
-    float32 [B].
-
-  Raises:
-    TypeError: if inputs are not floating point or labels make no sense.
-    ValueError: if shapes do not fit or the link is unknown.
-  """
-  checks.floating("x", x)
-  checks.batch_size(x=x)
-  logits, tangent = jax.jvp(apply_fn, (x,), (towards_mean(x, input_mean),))
-  return -residual_dot(logits, tangent, labels, link)
-
-
-def taylor_penalty(
-  apply_fn: Callable[..., Any],
-  x: chex.ArrayTree,
-  labels: chex.Array | MixedTargets,
-  input_mean: chex.ArrayTree | chex.Numeric = 0.0,
-  *,
-  order: int,
-  link: str | None = None,
-) -> chex.Array:
-  """d^j/da^j l(f(x_i + a (xbar - x_i)), y_i) at a = 0, for j = 1..order.
-
-  The directional terms of MixupE's Theorem 1 along xbar - x_i; j = 1 is
-  `exact_directional_penalty`. The paper enhances the first and names the others
-  as future work. They come from one Taylor-mode pass where `jaxmix.taylor`
-  knows every primitive of the model, else by nesting forward mode.
-
-  Args:
-    apply_fn: maps an array of inputs to logits.
-    x: [B, ...] float inputs, one array.
-    labels: as in `directional_penalty`.
+  Attributes:
+    order: how many derivatives of the logits towards the mean the model's pass
+      must bring, j = 1..order; 0: none, the logits stand for their first.
+    size: signed terms [B] to what is averaged, [B].
     input_mean: xbar, as in `exact_directional_penalty`.
-    order: J >= 1.
-    link: as in `directional_penalty`.
+    moments: E[(1 - lam)^j] for j = 0..order, or None: the plan's mean_shift
+      for j = 1, and for higher j a mean over the plan.
+  """
+
+  order: int
+  size: Callable[[chex.Array], chex.Array] = jnp.abs
+  input_mean: chex.ArrayTree | chex.Numeric = 0.0
+  moments: chex.Array | None = None
+
+  @classmethod
+  def of(cls, penalty: Penalty | str) -> Penalty:
+    """Returns the penalty that a value, or a short form's name, stands for."""
+    if isinstance(penalty, cls):
+      return penalty
+    if isinstance(penalty, str) and penalty in _SHORT:
+      return _SHORT[penalty]()
+    raise ValueError(
+      f"penalty must be one of {tuple(_SHORT)} or made by one of these "
+      f"functions of jaxmix.penalties, got {penalty!r}."
+    )
+
+  def terms(
+    self,
+    logits: chex.Array,
+    moved: list[chex.Array],
+    labels: chex.Array | MixedTargets,
+    link: str | None,
+  ) -> list[chex.Array]:
+    """Returns what is averaged over examples, [B] for each order.
+
+    Args:
+      logits: f at the points of the penalty.
+      moved: their derivatives towards the mean, the first first; at order 0
+        the logits themselves.
+      labels: as in `directional_penalty`.
+      link: as in `directional_penalty`.
+    """
+    if len(moved) == 1:
+      signed = [directional_terms.residual_dot(logits, moved[0], labels, link)]
+    else:
+      signed = directional_terms.loss_derivatives(logits, moved, labels, link)
+    return [self.size(term) for term in signed]
+
+  def share(
+    self, terms: list[chex.Array], plan: Plan, axis_name: str | None
+  ) -> chex.Array:
+    """Returns this replica's share of R.
+
+    Args:
+      terms: what `terms` returned, for the first of the plan's examples.
+      plan: brings the factors and the mask.
+      axis_name: mapped axis of the replicas, or None.
+    """
+    mask = None if plan.mask is None else plan.mask[: len(terms[0])]
+    factors = self._factors(plan, len(terms), axis_name)
+    first, *higher = (
+      factor * replicas.mean_share(values, mask, axis_name)
+      for factor, values in zip(factors, terms, strict=True)
+    )
+    for more in higher:
+      first += more
+    return first
+
+  def _factors(self, plan, count, axis_name) -> list[chex.Array]:
+    """E[(1 - lam)^j] / j! for j = 1..count."""
+    factors = [jnp.asarray(plan.mean_shift, jnp.float32)]
+    for j in range(2, count + 1):
+      if self.moments is not None:
+        moment = jnp.asarray(self.moments[j]).astype(jnp.float32)
+      else:
+        powers = policies.shift_power(plan.lam, plan.weight, j)
+        moment = replicas.mean_share(powers, plan.mask, axis_name)
+        if axis_name is not None:
+          moment = jax.lax.pmean(moment, axis_name)
+      factors.append(moment / math.factorial(j))
+    return factors
+
+
+def approximate() -> Penalty:
+  """|qbar_i|, MixupE (UAI 2023), eq. (2): no derivative, hence the cheapest.
+
+  qbar_i = (y_i - g(f_i))^T f_i, see `directional_penalty`. The short form is
+  penalty="approximate", which is the default.
+
+  Example:
+    >>> jaxmix.penalties.approximate().order
+    0
+  """
+  return Penalty(order=0)
+
+
+def exact(input_mean: chex.ArrayTree | chex.Numeric = 0.0) -> Penalty:
+  """|q_i|, MixupE (UAI 2023), eq. (1), by one forward-mode pass.
+
+  q_i = (g(f(x_i)) - y_i)^T df(x_i)(xbar - x_i), see
+  `exact_directional_penalty`. The short form penalty="exact" takes a mean of 0.
+
+  Args:
+    input_mean: xbar, a scalar or a pytree that broadcasts against the inputs
+      (or, with mix_at, against that layer's features).
 
   Returns:
-    float32 [J, B].
+    The penalty.
+
+  Example:
+    >>> jaxmix.penalties.exact(input_mean=0.5).order
+    1
+  """
+  return Penalty(order=1, input_mean=input_mean)
+
+
+def taylor(
+  order: int = 2,
+  *,
+  input_mean: chex.ArrayTree | chex.Numeric = 0.0,
+  moments: chex.Array | None = None,
+) -> Penalty:
+  """sum_j E[(1 - lam)^j] / j! |psi_i^(j)|: MixupE of a higher order.
+
+  Not in the paper, whose conclusion asks for it: the first J = order
+  directional terms of its Theorem 1 instead of one, each kept from cancelling
+  as the first is, psi_i(a) = l(f(x_i + a (xbar - x_i)), y_i). At order 1 it is
+  `exact`. The short form penalty="taylor" is of order 2.
+
+  Args:
+    order: J >= 1.
+    input_mean: xbar, as in `exact`.
+    moments: [order + 1], E[(1 - lam)^j] for j = 0..order, which
+      `theory.shift_moments(policy, order)` gives; None takes the plan's
+      mean_shift, and for j > 1 the mean over the plan, an unbiased estimate.
+
+  Returns:
+    The penalty.
 
   Raises:
-    TypeError: if x is not one floating point array, or labels make no sense.
-    ValueError: if shapes do not fit, the link is unknown or order < 1.
+    ValueError: if order < 1, or moments are not [order + 1].
+
+  Example:
+    >>> policy = jaxmix.policies.mixup(alpha=1.0)
+    >>> moments = jaxmix.theory.shift_moments(policy, 3)
+    >>> jaxmix.penalties.taylor(3, moments=moments).order
+    3
   """
-  checks.floating("x", x)
-  checks.batch_size(x=x)
-  check_order(x, order)
-  direction = towards_mean(x, input_mean)
-  logits, *series = taylor.derivatives(apply_fn, x, direction, order)
-  return jnp.stack(loss_derivatives(logits, series, labels, link))
-
-
-def check_order(x: chex.ArrayTree, order: int) -> None:
-  """Raises what `taylor_penalty` says about x and order."""
-  if not jax.tree_util.treedef_is_leaf(jax.tree.structure(x)):
-    raise TypeError(
-      f"x must be one array for a Taylor penalty, got {jax.tree.structure(x)}."
+  directional_terms.check_order(order)
+  if moments is not None and jnp.shape(moments) != (order + 1,):
+    raise ValueError(
+      f"moments must be [order + 1] = ({order + 1},), got shape "
+      f"{jnp.shape(moments)}."
     )
-  if order < 1:
-    raise ValueError(f"order must be at least 1, got {order}.")
+  return Penalty(order=order, input_mean=input_mean, moments=moments)
 
 
-def loss_derivatives(
-  logits: chex.Array,
-  series: Sequence[chex.Array],
-  labels: chex.Array | MixedTargets,
-  link: str | None,
-) -> list[chex.Array]:
-  """Derivatives of h(f) - y f from those of f, float32 [B] each."""
-  link = _link(logits, link)
-  logits = logits.astype(jnp.float32)
-  series = [term.astype(jnp.float32) for term in series]
+def release(threshold: chex.Numeric = 1.0) -> Penalty:
+  """-qbar_i wherever qbar_i < threshold: the form of the released code.
 
-  def partition(f):
-    if link == "softmax":
-      return jax.nn.logsumexp(f, axis=-1)
-    return _sum_classes(taylor.softplus(f))
+  The recommended version 3 of the code that the authors of MixupE released
+  subtracts eta * qbar_i there, instead of adding |qbar_i|. It differentiates
+  through softmax(f) - y, as the paper does; its versions 2 and 4, which do not,
+  are not here. The short form penalty="release" takes a threshold of 1.
 
-  return [
-    curve - _target_dot(term, labels, link)
-    for curve, term in zip(
-      taylor.compose(partition, logits, series), series, strict=True
-    )
-  ]
+  Args:
+    threshold: the release's README takes 1.
 
+  Returns:
+    The penalty.
 
-def towards_mean(x, input_mean):
-  """xbar - x, leaf by leaf; a scalar xbar stands for every leaf."""
-  single = jax.tree_util.treedef_is_leaf(jax.tree.structure(input_mean))
-  if single and jnp.ndim(input_mean) == 0:
-    return jax.tree.map(
-      lambda leaf: jnp.asarray(input_mean, leaf.dtype) - leaf, x
-    )
-  return jax.tree.map(
-    lambda leaf, mean: jnp.asarray(mean, leaf.dtype) - leaf, x, input_mean
+  Example:
+    >>> jaxmix.penalties.release(0.5).size(jnp.array([-2.0, 0.25, 3.0]))
+    Array([ 2.  , -0.25,  0.  ], dtype=float32)
+  """
+  return Penalty(
+    order=0, size=lambda dot: jnp.where(dot < threshold, -dot, 0.0)
   )
 
 
-def residual_dot(logits, vectors, labels, link):
-  """(y_i - g(f_i))^T v_i in float32, [B], without a one-hot."""
-  link = _link(logits, link)
-  logits = logits.astype(jnp.float32)
-  vectors = vectors.astype(jnp.float32)
-  if link == "softmax":
-    pulled = jnp.sum(jax.nn.softmax(logits) * vectors, axis=-1)
-  else:
-    pulled = _sum_classes(jax.nn.sigmoid(logits) * vectors)
-  return _target_dot(vectors, labels, link) - pulled
-
-
-def _link(logits, link):
-  """The link in force, checked against the logits' shape."""
-  if link is None:
-    link = "sigmoid" if logits.ndim == 1 else "softmax"
-  checks.choice("link", link, ("softmax", "sigmoid"))
-  if logits.ndim not in (1, 2) or (link == "softmax" and logits.ndim != 2):
-    raise ValueError(
-      f"logits must be [B, K] (or [B] with link='sigmoid'), got shape "
-      f"{logits.shape} with link={link!r}."
-    )
-  return link
-
-
-def _target_dot(vectors, labels, link):
-  """y_i^T v_i for labels or mixed targets, [B]."""
-  if not isinstance(labels, MixedTargets):
-    return _label_dot(vectors, labels, link)
-  own = _label_dot(vectors, labels.first, link)
-  other = _label_dot(vectors, labels.second, link)
-  return labels.weight * own + (1.0 - labels.weight) * other
-
-
-def _label_dot(vectors, labels, link):
-  """y_i^T v_i for integer or dense labels, [B]."""
-  checks.label_array("labels", labels)
-  integer = jnp.issubdtype(jnp.result_type(labels), jnp.integer)
-  if link == "softmax" and integer:
-    if jnp.shape(labels) != vectors.shape[:1]:
-      raise ValueError(
-        f"integer labels must be [B] = {vectors.shape[:1]}, got "
-        f"{jnp.shape(labels)}."
-      )
-    index = jnp.asarray(labels)[:, None]
-    return jnp.take_along_axis(vectors, index, axis=-1)[:, 0]
-  if jnp.shape(labels) != vectors.shape:
-    raise ValueError(
-      f"labels must have the logits' shape {vectors.shape}, got "
-      f"{jnp.shape(labels)}."
-    )
-  return _sum_classes(jnp.asarray(labels).astype(jnp.float32) * vectors)
-
-
-def _sum_classes(values):
-  return values if values.ndim == 1 else jnp.sum(values, axis=-1)
+_SHORT: Mapping[str, Callable[[], Penalty]] = {
+  "approximate": approximate,
+  "exact": exact,
+  "taylor": taylor,
+  "release": release,
+}

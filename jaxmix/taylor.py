@@ -10,6 +10,7 @@ forward mode is nested, at a cost that doubles with each order.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+import math
 from typing import Any
 
 import chex
@@ -79,14 +80,24 @@ def compose(
   """Derivatives of fn(x(a)) at a = 0 from those of x(a), by the chain rule.
 
   Args:
-    fn: maps an array to an array; made of primitives that jet knows.
+    fn: maps an array to an array.
     x: x(0).
     series: x', x'', ..., shaped like x.
 
   Returns:
     As many derivatives of fn(x(a)), the first first.
   """
-  return jet.jet(fn, (x,), (list(series),))[1]
+  traced = jax.make_jaxpr(fn)(x)
+  if all(_known(primitive) for primitive in _primitives(traced)):
+    return jet.jet(fn, (x,), (list(series),))[1]
+  # Inside shard_map with check_vma=True constants are marked as varying, by a
+  # primitive that jet does not know.
+  path = lambda a: (
+    x + sum(a**j / math.factorial(j) * term for j, term in enumerate(series, 1))
+  )
+  start = jnp.zeros((), x.dtype)
+  along = lambda a: fn(path(a))
+  return _nested(along, start, jnp.ones_like(start), len(series))[1:]
 
 
 def softplus(x: chex.Array) -> chex.Array:

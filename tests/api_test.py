@@ -10,10 +10,22 @@ import sys
 import pytest
 
 import jaxmix
-from jaxmix import attacks, beta, losses, pairing, policies, theory
+from jaxmix import (
+  attacks,
+  beta,
+  hidden,
+  losses,
+  pairing,
+  penalties,
+  policies,
+  theory,
+)
 
 ROOT = pathlib.Path(jaxmix.__file__).parent.parent
-MODULES = (jaxmix, attacks, beta, losses, pairing, policies, theory)
+MODULES = (
+  *(jaxmix, attacks, beta, hidden, losses),
+  *(pairing, penalties, policies, theory),
+)
 
 
 def public_functions():
@@ -42,8 +54,11 @@ def public_classes():
 FUNCTIONS, CLASSES = public_functions(), public_classes()
 # Options that read as data, and may be positional.
 POSITIONAL = {
-  "jaxmix.penalties.exact_directional_penalty": {"input_mean"},
-  "jaxmix.penalties.taylor_penalty": {"input_mean"},
+  "jaxmix.directional.exact_directional_penalty": {"input_mean"},
+  "jaxmix.directional.taylor_penalty": {"input_mean"},
+  "jaxmix.penalties.exact": {"input_mean"},
+  "jaxmix.penalties.taylor": {"order"},
+  "jaxmix.penalties.release": {"threshold"},
   "jaxmix.policies.mixup": {"beta"},
   "jaxmix.policies.erm": {"mean_shift"},
   "jaxmix.pairing.between": {"mask"},
@@ -58,6 +73,7 @@ POSITIONAL = {
 BRIEF = {
   "jaxmix.beta.mean",
   "jaxmix.losses.expand",
+  "jaxmix.penalties.approximate",
   "jaxmix.pairing.permutation",
   "jaxmix.pairing.roll",
   "jaxmix.pairing.flip",
@@ -136,6 +152,8 @@ def docstrings(path):
 def test_the_walk_finds_the_api():
   names = {name.rsplit(".", 1)[1] for name in FUNCTIONS}
   assert names >= {
+    "mix_batch",
+    "hold",
     "mixup",
     "untied_mixup",
     "dat",

@@ -11,7 +11,17 @@ import numpy as np
 import pytest
 import scipy.special
 
-from jaxmix import boxes, losses, mixing, mixupe, pairing, policies
+from jaxmix import (
+  boxes,
+  directional,
+  losses,
+  mixing,
+  mixupe,
+  pairing,
+  penalties,
+  policies,
+  replicas,
+)
 from jaxmix.losses import MixedTargets
 from jaxmix.mixing import MixPlan
 
@@ -55,16 +65,16 @@ def plan_of(mask=None, shift=SHIFT):
 def test_penalty_by_hand():
   # softmax (1/4, 3/4): (1 - 1/4) f0 - 3/4 f1 = -3/4 log 3.
   logits = jnp.array([[0.0, np.log(3.0)]], jnp.float32)
-  qbar = mixupe.directional_penalty(logits, jnp.array([0]))
+  qbar = directional.directional_penalty(logits, jnp.array([0]))
   np.testing.assert_allclose(qbar, [-0.75 * np.log(3.0)], rtol=1e-6)
-  qbar = mixupe.directional_penalty(logits, jnp.array([1]))
+  qbar = directional.directional_penalty(logits, jnp.array([1]))
   np.testing.assert_allclose(qbar, [0.25 * np.log(3.0)], rtol=1e-6)
 
 
 def test_sigmoid_penalty_by_hand():
   # sigmoid(log 3) = 3/4.
   logits = jnp.full(2, np.log(3.0), jnp.float32)
-  qbar = mixupe.directional_penalty(logits, jnp.array([1, 0]))
+  qbar = directional.directional_penalty(logits, jnp.array([1, 0]))
   np.testing.assert_allclose(
     qbar, [0.25 * np.log(3.0), -0.75 * np.log(3.0)], rtol=1e-6
   )
@@ -84,7 +94,7 @@ def test_penalty_against_numpy(dtype):
     (mixed, blend),
     (mixed.dense(K), blend),
   ):
-    qbar = mixupe.directional_penalty(logits, labels)
+    qbar = directional.directional_penalty(logits, labels)
     assert qbar.dtype == jnp.float32 and qbar.shape == (B,)
     expected = ((y - scipy.special.softmax(f, axis=1)) * f).sum(1)
     np.testing.assert_allclose(qbar, expected, rtol=1e-4, atol=1e-5)
@@ -94,7 +104,7 @@ def test_penalty_against_numpy(dtype):
 def test_sigmoid_penalty_against_numpy(shape):
   f = RNG.normal(size=shape).astype(np.float32)
   y = RNG.integers(0, 2, shape)
-  qbar = mixupe.directional_penalty(
+  qbar = directional.directional_penalty(
     jnp.asarray(f), jnp.asarray(y), link="sigmoid"
   )
   terms = (y - scipy.special.expit(f)) * f
@@ -113,7 +123,7 @@ def test_exact_penalty_against_finite_differences(mean):
   move = xbar - x
   slope = (numpy_net(x + step * move) - numpy_net(x - step * move)) / (2 * step)
   residual = scipy.special.softmax(numpy_net(x), axis=1) - np.eye(K)[Y]
-  q = mixupe.exact_directional_penalty(
+  q = directional.exact_directional_penalty(
     APPLY, jnp.asarray(X), jnp.asarray(Y), xbar
   )
   np.testing.assert_allclose(q, (residual * slope).sum(1), rtol=1e-3, atol=1e-4)
@@ -125,7 +135,7 @@ def test_exact_penalty_of_binary_logits_against_finite_differences():
   y, x = Y % 2, X.astype(np.float64)
   slope = (f(x - 1e-6 * x) - f(x + 1e-6 * x)) / 2e-6
   expected = (scipy.special.expit(f(x)) - y) * slope
-  q = mixupe.exact_directional_penalty(
+  q = directional.exact_directional_penalty(
     lambda x: jnp.tanh(x @ jnp.asarray(w, jnp.float32)), jnp.asarray(X), y
   )
   np.testing.assert_allclose(q, expected, rtol=1e-3, atol=1e-4)
@@ -135,13 +145,13 @@ def test_exact_is_approximate_on_a_homogeneous_net_with_centred_inputs():
   relu = lambda x: jax.nn.relu(x @ PARAMS[0]) @ PARAMS[1]
   x, y = jnp.asarray(X), jnp.asarray(Y)
   np.testing.assert_allclose(
-    mixupe.exact_directional_penalty(relu, x, y),
-    mixupe.directional_penalty(relu(x), y),
+    directional.exact_directional_penalty(relu, x, y),
+    directional.directional_penalty(relu(x), y),
     rtol=1e-4,
     atol=1e-5,
   )
-  moved = mixupe.exact_directional_penalty(relu, x, y, 0.5)
-  assert not np.allclose(moved, mixupe.directional_penalty(relu(x), y))
+  moved = directional.exact_directional_penalty(relu, x, y, 0.5)
+  assert not np.allclose(moved, directional.directional_penalty(relu(x), y))
 
 
 @pytest.mark.parametrize("means", [(0.25, 2.0), "arrays"])
@@ -158,8 +168,8 @@ def test_exact_penalty_of_a_pytree(means):
   w = jnp.asarray(RNG.normal(size=(2 * D, K)), jnp.float32)
   split = lambda t: jnp.tanh(jnp.concatenate([t["a"], t["b"]], axis=1) @ w)
   np.testing.assert_allclose(
-    mixupe.exact_directional_penalty(split, x, jnp.asarray(Y), mean),
-    mixupe.exact_directional_penalty(
+    directional.exact_directional_penalty(split, x, jnp.asarray(Y), mean),
+    directional.exact_directional_penalty(
       lambda z: jnp.tanh(z @ w), wide, jnp.asarray(Y), flat_mean
     ),
     rtol=1e-4,
@@ -169,10 +179,12 @@ def test_exact_penalty_of_a_pytree(means):
 
 def test_exact_penalty_in_bfloat16():
   apply = lambda x: net(jax.tree.map(lambda p: p.astype(x.dtype), PARAMS), x)
-  low = mixupe.exact_directional_penalty(
+  low = directional.exact_directional_penalty(
     apply, jnp.asarray(X, jnp.bfloat16), jnp.asarray(Y)
   )
-  high = mixupe.exact_directional_penalty(APPLY, jnp.asarray(X), jnp.asarray(Y))
+  high = directional.exact_directional_penalty(
+    APPLY, jnp.asarray(X), jnp.asarray(Y)
+  )
   assert low.dtype == jnp.float32
   np.testing.assert_allclose(low, high, atol=0.1)
 
@@ -283,14 +295,17 @@ OPTIONS = [
   {"form": "release", "threshold": 0.1},
   {"form": "release", "at": "mixed", "mask": MASK},
 ]
-RENAMED = {
-  "fraction": "clean_fraction",
-  "at": "penalty_at",
-  "xbar": "input_mean",
-  "penalty": "penalty",
-  "form": "form",
-  "threshold": "threshold",
-}
+
+
+def keywords(options):
+  """`mixupe_loss`'s own words for `numpy_parts`'s."""
+  words = {"fraction": "clean_fraction", "at": "penalty_at"}
+  found = {words[k]: v for k, v in options.items() if k in words}
+  if options.get("penalty") == "exact":
+    found["penalty"] = penalties.exact(options.get("xbar", 0.0))
+  elif options.get("form") == "release":
+    found["penalty"] = penalties.release(options.get("threshold", 1.0))
+  return found
 
 
 @pytest.mark.parametrize("clean_pass", ["joint", "separate", "split"])
@@ -299,7 +314,7 @@ def test_loss_against_numpy(options, clean_pass):
   if options.get("at") == "mixed" and clean_pass != "joint":
     return  # there is no clean pass
   mean, r = numpy_parts(**options)
-  kwargs = {RENAMED[k]: v for k, v in options.items() if k != "mask"}
+  kwargs = keywords(options)
   apply = (lambda x, parts: APPLY(x)) if clean_pass == "split" else APPLY
   loss, aux = jax.jit(
     lambda x, y: mixupe.mixupe_loss(
@@ -348,9 +363,9 @@ def test_gradient_is_kappa_times_the_gradient_of_the_sum(penalty):
     mixed, targets = plan.mix(x), plan.targets(y).dense(K)
     loss = jnp.mean(losses.softmax_cross_entropy(net(params, mixed), targets))
     if penalty == "exact":
-      q = mixupe.exact_directional_penalty(lambda x: net(params, x), x, y)
+      q = directional.exact_directional_penalty(lambda x: net(params, x), x, y)
     else:
-      q = mixupe.directional_penalty(net(params, x), y)
+      q = directional.directional_penalty(net(params, x), y)
     return loss, SHIFT * jnp.mean(jnp.abs(q))
 
   (mean, r), slopes = parts(PARAMS), jax.jacrev(parts)(PARAMS)
@@ -519,7 +534,7 @@ def test_cutmix_plans_work(key):
     losses.softmax_cross_entropy, apply(plan.mix(images)), plan.targets(labels)
   )
   np.testing.assert_allclose(loss, jnp.mean(mixed), rtol=1e-5)
-  qbar = mixupe.directional_penalty(apply(images), labels)
+  qbar = directional.directional_penalty(apply(images), labels)
   np.testing.assert_allclose(
     aux.penalty, jnp.mean(jnp.abs(qbar)) / 3.0, rtol=1e-5
   )
@@ -625,16 +640,16 @@ def test_does_not_retrace(key):
 # Replicas: vmap with an axis name; the devices are in parallel_parity_test.py.
 
 
-def test_replica_mean_by_hand():
+def test_mean_share_by_hand():
   values = jnp.array([[1.0, 2.0], [3.0, 50.0]])
   mask = jnp.array([[True, True], [True, False]])
-  share = jax.vmap(lambda v, m: mixupe.replica_mean(v, m, "r"), axis_name="r")(
+  share = jax.vmap(lambda v, m: replicas.mean_share(v, m, "r"), axis_name="r")(
     values, mask
   )
   # Three real examples over two replicas: counts average to 1.5.
   np.testing.assert_allclose(share, [2.0, 2.0])
   np.testing.assert_allclose(jnp.mean(share), 2.0)
-  assert mixupe.replica_mean(values[0], None, "r") == 1.5
+  assert replicas.mean_share(values[0], None, "r") == 1.5
 
 
 # Errors, at trace time too.
@@ -648,16 +663,20 @@ BAD_CALLS = [
   ({"clean_fraction": 0.0}, ValueError, r"clean_fraction must lie in \(0, 1\]"),
   ({"clean_fraction": 1.1}, ValueError, r"clean_fraction must lie in \(0, 1\]"),
   ({"clean_fraction": -1}, ValueError, r"clean_fraction must lie in \(0, 1\]"),
-  ({"penalty": "first"}, ValueError, "penalty must be one of .*got 'first'"),
+  (
+    {"penalty": "first"},
+    ValueError,
+    r"penalty must be one of \('approximate', 'exact', 'taylor', 'release'\)"
+    ".*got 'first'",
+  ),
+  (
+    {"penalty": penalties.exact},
+    ValueError,
+    "penalty must be .*made by one of these functions.*got <function",
+  ),
   ({"penalty_at": "x"}, ValueError, "penalty_at must be one of .*got 'x'"),
   ({"clean_pass": "two"}, ValueError, "clean_pass must be one of.*got 'two'"),
-  ({"form": "paper"}, ValueError, "form must be one of .*got 'paper'"),
   ({"link": "tanh"}, ValueError, "link must be one of .*got 'tanh'"),
-  (
-    {"form": "release", "penalty": "exact"},
-    ValueError,
-    'form="release" is defined for penalty="approximate" only',
-  ),
   ({"plan": plan_of(shift=None)}, ValueError, "plan.mean_shift is None"),
   ({"axis_name": "r"}, ValueError, "axis_name='r' is not bound here"),
   ({"eta": np.nan}, ValueError, "eta must lie in"),
@@ -717,9 +736,11 @@ def test_penalty_errors():
   for args, options, error, message in cases:
     for run in (lambda f: f, jax.jit):
       with pytest.raises(error, match=message):
-        run(functools.partial(mixupe.directional_penalty, **options))(*args)
+        run(functools.partial(directional.directional_penalty, **options))(
+          *args
+        )
   for run in (lambda f: f, jax.jit):
-    exact = run(lambda x, y: mixupe.exact_directional_penalty(APPLY, x, y))
+    exact = run(lambda x, y: directional.exact_directional_penalty(APPLY, x, y))
     with pytest.raises(TypeError, match="x must be floating point"):
       exact(jnp.zeros((3, D), int), jnp.zeros(3, int))
     with pytest.raises(ValueError, match=r"labels must be \[B\] = \(3,\)"):

@@ -271,7 +271,7 @@ LOSS_OPTIONS = [
   {},
   {"penalty": "exact", "clean_pass": "separate"},
   {"penalty_at": "mixed"},
-  {"form": "release"},
+  {"penalty": "release"},
 ]
 
 

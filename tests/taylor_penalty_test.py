@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import jaxmix
-from jaxmix import policies, theory
+from jaxmix import penalties, policies, theory
 from jaxmix.taylor import derivatives
 from jaxmix.theory import likelihood
 
@@ -96,9 +96,7 @@ def loss_of(plan, x, y, **options):
 
   def value(scale):
     apply = lambda x, **_: network(x, scale)
-    return jaxmix.mixupe_loss(
-      apply, x, y, plan, eta=0.7, input_mean=MEAN, **options
-    )
+    return jaxmix.mixupe_loss(apply, x, y, plan, eta=0.7, **options)
 
   return jax.jit(jax.value_and_grad(value, has_aux=True))(1.2)
 
@@ -108,8 +106,9 @@ def loss_of(plan, x, y, **options):
 def test_order_one_is_the_exact_penalty(clean_pass, penalty_at):
   plan, x, y = plan_and_data()
   options = {"clean_pass": clean_pass, "penalty_at": penalty_at}
-  (one, aux), slope = loss_of(plan, x, y, penalty="taylor", order=1, **options)
-  (exact, other), expected = loss_of(plan, x, y, penalty="exact", **options)
+  (taylor, exact) = penalties.taylor(1, input_mean=MEAN), penalties.exact(MEAN)
+  (one, aux), slope = loss_of(plan, x, y, penalty=taylor, **options)
+  (exact, other), expected = loss_of(plan, x, y, penalty=exact, **options)
   np.testing.assert_allclose(aux.penalty, other.penalty, rtol=1e-6)
   np.testing.assert_allclose(slope, expected, rtol=1e-5)
   np.testing.assert_allclose(one, exact, rtol=1e-6)
@@ -141,9 +140,11 @@ def test_the_penalty_by_its_formula(fraction, known):
       plan,
       x,
       y,
-      penalty="taylor",
-      order=3,
-      moments=jnp.asarray(moments, jnp.float32) if known else None,
+      penalty=penalties.taylor(
+        3,
+        input_mean=MEAN,
+        moments=jnp.asarray(moments, jnp.float32) if known else None,
+      ),
       clean_fraction=fraction,
       clean_pass=clean_pass,
     )
@@ -152,14 +153,12 @@ def test_the_penalty_by_its_formula(fraction, known):
 
 def test_its_gradient_against_finite_differences():
   plan, x, y = plan_and_data()
-  options = {"penalty": "taylor", "order": 2}
+  options = {"penalty": penalties.taylor(2, input_mean=MEAN)}
 
   def enhanced(scale):
     """L + eta R, without kappa, whose gradient is the loss's over kappa."""
     apply = lambda x: network(x, scale)
-    _, aux = jaxmix.mixupe_loss(
-      apply, x, y, plan, eta=0.7, input_mean=MEAN, **options
-    )
+    _, aux = jaxmix.mixupe_loss(apply, x, y, plan, eta=0.7, **options)
     return float(aux.mixup_loss + 0.7 * aux.penalty)
 
   (_, aux), slope = loss_of(plan, x, y, **options)
@@ -180,7 +179,6 @@ def test_replicas_agree_with_one_device():
       own,
       eta=0.7,
       penalty="taylor",
-      order=2,
       axis_name="batch",
     )
     return jax.lax.pmean(loss, "batch"), aux.penalty
@@ -192,7 +190,7 @@ def test_replicas_agree_with_one_device():
   )
   alone = plan.replace(partner=jnp.arange(B))
   expected, aux = jaxmix.mixupe_loss(
-    network, x, y, alone, eta=0.7, penalty="taylor", order=2
+    network, x, y, alone, eta=0.7, penalty="taylor"
   )
   np.testing.assert_allclose(loss[0], expected, rtol=1e-5)
   np.testing.assert_allclose(penalty[0], aux.penalty, rtol=1e-5)
@@ -200,19 +198,14 @@ def test_replicas_agree_with_one_device():
 
 def test_errors():
   plan, x, y = plan_and_data()
-  run = lambda x, **options: jaxmix.mixupe_loss(
-    network, x, y, plan, eta=1.0, penalty="taylor", **options
-  )
   with pytest.raises(ValueError, match="order must be at least 1, got 0"):
-    run(x, order=0)
+    penalties.taylor(0)
   with pytest.raises(
     ValueError, match=r"moments must be \[order \+ 1\] = \(3,"
   ):
-    run(x, moments=jnp.ones(2))
+    penalties.taylor(moments=jnp.ones(2))
   with pytest.raises(TypeError, match="x must be one array"):
-    run({"a": x})
-  with pytest.raises(ValueError, match='for penalty="approximate" only'):
-    run(x, form="release")
+    jaxmix.mixupe_loss(network, {"a": x}, y, plan, eta=1.0, penalty="taylor")
   with pytest.raises(TypeError, match="x must be one array"):
     jaxmix.taylor_penalty(network, [x], y, order=2)
   with pytest.raises(ValueError, match="order must be at least 1, got 0"):

@@ -271,12 +271,18 @@ class CoAtNet(nn.Module):
   attention_implementation: Implementation = None
   remat: str = "none"
 
+  @property
+  def stages(self) -> tuple[str, ...]:
+    """The names of the places at which the features can be tapped."""
+    return ("input", "s0", "s1", "s2", "s3", "s4", "readout")
+
   @nn.compact
   def __call__(
     self,
     x: chex.Array,
     train: bool = False,
     parts: Sequence[int] | None = None,
+    tap: interface.Tap | None = None,
   ) -> chex.Array:
     """Computes logits.
 
@@ -287,6 +293,8 @@ class CoAtNet(nn.Module):
         collection "dropout".
       parts: sizes of the pieces the batch is a concatenation of, each with its
         own batch statistics; see `BatchNorm`.
+      tap: called as x, parts = tap(place, x, parts) at every place of `stages`,
+        to mix there; see `jaxmix.hidden`.
 
     Returns:
       [B, K] float32 logits.
@@ -305,11 +313,14 @@ class CoAtNet(nn.Module):
         raise ValueError(f"{name} must have 5 entries, S0 to S4, got {value}.")
     mbconv = interface.remat_block(MBConv, self.remat)
     transformer = interface.remat_block(TransformerBlock, self.remat)
+    tapped = interface.named(tap, self.stages)
     x = interface.as_images(x, self.dtype)
     parts = interface.static_parts(parts, x.shape[0])
+    x, parts = tapped("input", x, parts)
 
     for index in range(self.stage_sizes[0]):
       x = self._stem(x, index, train, parts)
+    x, parts = tapped("s0", x, parts)
 
     rates = iter(drop_path_rates(self.drop_path, sum(self.stage_sizes[1:])))
     for stage in range(1, 5):
@@ -334,8 +345,9 @@ class CoAtNet(nn.Module):
             **common,
           )
         x = block(x, train, parts)
+      x, parts = tapped(f"s{stage}", x, parts)
 
-    x = layer_norm(interface.pool(x), "norm")
+    x, _ = tapped("readout", layer_norm(interface.pool(x), "norm"), parts)
     # As in our ResNet (Goyal et al., 2017); the paper does not say.
     return nn.Dense(
       self.num_classes,

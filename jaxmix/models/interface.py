@@ -1,6 +1,6 @@
 """What the models share: how images come in and how logits go out."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import chex
@@ -10,6 +10,10 @@ import jax.numpy as jnp
 from jaxmix.models.norm import part_sizes
 
 REMAT = ("none", "blocks")
+
+Parts = tuple[int, ...] | None
+# (place, x, parts) -> (x, parts), see `jaxmix.hidden`.
+Tap = Callable[[int, Any, Parts], tuple[Any, Parts]]
 
 _Module = TypeVar("_Module", bound=type[nn.Module])
 
@@ -53,6 +57,38 @@ def static_parts(
     TypeError, ValueError: as `jaxmix.models.norm.part_sizes`.
   """
   return None if parts is None else part_sizes(parts, batch_size)
+
+
+def named(
+  tap: Tap | None, stages: Sequence[str]
+) -> Callable[[str, chex.Array, Parts], tuple[chex.Array, Parts]]:
+  """Returns the tap as models call it, by a place's name.
+
+  Args:
+    tap: what the model was called with; None is the identity.
+    stages: the names of the model's places, in order.
+
+  Returns:
+    (name, x, parts) -> (x, parts).
+
+  Raises:
+    ValueError: if the tap is for a place that the model does not have, which
+      would be left out without a word.
+  """
+  wanted = getattr(tap, "place", 0)
+  if wanted >= len(stages):
+    raise ValueError(
+      f"tap is for place {wanted}, but the model's places are 0 to "
+      f"{len(stages) - 1}: {', '.join(stages)}."
+    )
+
+  def call(name: str, x: chex.Array, parts: Parts) -> tuple[chex.Array, Parts]:
+    if tap is None:
+      return x, parts
+    x, parts = tap(stages.index(name), x, parts)
+    return x, static_parts(parts, x.shape[0])
+
+  return call
 
 
 def pool(x: chex.Array) -> chex.Array:

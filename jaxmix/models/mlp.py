@@ -31,12 +31,22 @@ class MLP(nn.Module):
   dtype: Any = jnp.float32
   axis_name: str | None = None
 
+  @property
+  def stages(self) -> tuple[str, ...]:
+    """The names of the places at which the features can be tapped.
+
+    The last hidden layer's are the read-out.
+    """
+    hidden = (f"dense{k + 1}" for k in range(len(self.features) - 1))
+    return ("input", *hidden, "readout")
+
   @nn.compact
   def __call__(
     self,
     x: chex.Array,
     train: bool = False,
     parts: Sequence[int] | None = None,
+    tap: interface.Tap | None = None,
   ) -> chex.Array:
     """Computes logits.
 
@@ -44,6 +54,8 @@ class MLP(nn.Module):
       x: [B, ...] floats, flattened to [B, D].
       train: ignored.
       parts: checked and ignored, there are no batch statistics.
+      tap: called as x, parts = tap(place, x, parts) at every place of `stages`,
+        to mix there; see `jaxmix.hidden`.
 
     Returns:
       [B, K] float32 logits.
@@ -53,10 +65,12 @@ class MLP(nn.Module):
       ValueError: if `parts` does not fit x.
     """
     del train
-    interface.static_parts(parts, x.shape[0])
+    tapped = interface.named(tap, self.stages)
+    parts = interface.static_parts(parts, x.shape[0])
     if not jnp.issubdtype(x.dtype, jnp.floating):
       raise TypeError(f"x must be floats, got {x.dtype}: normalise it first.")
-    x = x.reshape(x.shape[0], -1).astype(self.dtype)
+    x, parts = tapped("input", x.astype(self.dtype), parts)
+    x = x.reshape(x.shape[0], -1)
     # He et al. (2015), https://arxiv.org/abs/1502.01852, eq. (10), for ReLU.
     for index, width in enumerate(self.features):
       layer = nn.Dense(
@@ -67,5 +81,7 @@ class MLP(nn.Module):
         name=f"dense{index + 1}",
       )
       x = nn.relu(layer(x))
-    head = nn.Dense(self.num_classes, use_bias=self.use_bias, name="head")
-    return head(x.astype(jnp.float32))
+      if index < len(self.features) - 1:
+        x, parts = tapped(f"dense{index + 1}", x, parts)
+    x, _ = tapped("readout", x.astype(jnp.float32), parts)
+    return nn.Dense(self.num_classes, use_bias=self.use_bias, name="head")(x)

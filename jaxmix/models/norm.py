@@ -10,6 +10,8 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxmix.holding import hold
+
 
 class BatchNorm(nn.Module):
   """Normalises each channel by its batch statistics, piece by piece.
@@ -122,7 +124,7 @@ class BatchNorm(nn.Module):
         ) from error
     mean = moments[0]
     # Rounding can leave E[x^2] - mean^2 below 0, and rsqrt would give NaN.
-    return mean, jnp.maximum(moments[1] - mean * mean, 0.0)
+    return hold((mean, jnp.maximum(moments[1] - mean * mean, 0.0)))
 
   def _moved(self, average: chex.Array, value: chex.Array) -> chex.Array:
     return self.momentum * average + (1 - self.momentum) * value

@@ -126,12 +126,19 @@ class ResNet(nn.Module):
   axis_name: str | None = None
   remat: str = "none"
 
+  @property
+  def stages(self) -> tuple[str, ...]:
+    """The names of the places at which the features can be tapped."""
+    stages = (f"stage{k + 1}" for k in range(len(self.stage_sizes)))
+    return ("input", "stem", *stages, "readout")
+
   @nn.compact
   def __call__(
     self,
     x: chex.Array,
     train: bool = False,
     parts: Sequence[int] | None = None,
+    tap: interface.Tap | None = None,
   ) -> chex.Array:
     """Computes logits.
 
@@ -141,6 +148,8 @@ class ResNet(nn.Module):
         "batch_stats" mutable).
       parts: sizes of the pieces the batch is a concatenation of, each with its
         own batch statistics; see `BatchNorm`.
+      tap: called as x, parts = tap(place, x, parts) at every place of `stages`,
+        to mix there; see `jaxmix.hidden`.
 
     Returns:
       [B, K] float32 logits.
@@ -155,8 +164,10 @@ class ResNet(nn.Module):
     if self.stem not in STEMS:
       raise ValueError(f"stem must be one of {STEMS}, got {self.stem!r}.")
     block = interface.remat_block(ResidualBlock, self.remat)
+    tapped = interface.named(tap, self.stages)
     x = interface.as_images(x, self.dtype)
     parts = interface.static_parts(parts, x.shape[0])
+    x, parts = tapped("input", x, parts)
 
     conv = functools.partial(
       _Conv, self.width, dtype=self.dtype, name="conv_stem"
@@ -174,6 +185,7 @@ class ResNet(nn.Module):
     x = nn.relu(x)
     if self.stem == "imagenet":
       x = nn.max_pool(x, (3, 3), (2, 2), padding=((1, 1), (1, 1)))
+    x, parts = tapped("stem", x, parts)
 
     for stage, size in enumerate(self.stage_sizes):
       for index in range(size):
@@ -185,7 +197,8 @@ class ResNet(nn.Module):
           axis_name=self.axis_name,
           name=f"stage{stage + 1}_block{index + 1}",
         )(x, train, parts)
+      x, parts = tapped(f"stage{stage + 1}", x, parts)
 
-    x = interface.pool(x)
+    x, _ = tapped("readout", interface.pool(x), parts)
     head = nn.Dense(self.num_classes, kernel_init=_head_init, name="head")
     return head(x)

@@ -105,12 +105,19 @@ class VisionTransformer(nn.Module):
   remat: str = "none"
   axis_name: str | None = None
 
+  @property
+  def stages(self) -> tuple[str, ...]:
+    """The names of the places at which the features can be tapped."""
+    blocks = (f"block{k + 1}" for k in range(self.depth))
+    return ("input", "embedding", *blocks, "readout")
+
   @nn.compact
   def __call__(
     self,
     x: chex.Array,
     train: bool = False,
     parts: Sequence[int] | None = None,
+    tap: interface.Tap | None = None,
   ) -> chex.Array:
     """Computes logits.
 
@@ -119,6 +126,8 @@ class VisionTransformer(nn.Module):
         initialization.
       train: drop out and drop paths, drawing from the collection "dropout".
       parts: checked and ignored, there are no batch statistics.
+      tap: called as x, parts = tap(place, x, parts) at every place of `stages`,
+        to mix there; see `jaxmix.hidden`.
 
     Returns:
       [B, K] float32 logits.
@@ -130,8 +139,10 @@ class VisionTransformer(nn.Module):
         unknown.
     """
     block = interface.remat_block(EncoderBlock, self.remat)
+    tapped = interface.named(tap, self.stages)
     x = interface.as_images(x, self.dtype)
-    interface.static_parts(parts, x.shape[0])
+    parts = interface.static_parts(parts, x.shape[0])
+    x, parts = tapped("input", x, parts)
     batch, height, width, _ = x.shape
     if height % self.patch_size or width % self.patch_size:
       raise ValueError(
@@ -162,6 +173,7 @@ class VisionTransformer(nn.Module):
     )
     x = x + position.astype(self.dtype)
     x = Dropout(self.dropout)(x, train)
+    x, parts = tapped("embedding", x, parts)
 
     for index, rate in enumerate(drop_path_rates(self.drop_path, self.depth)):
       x = block(
@@ -173,9 +185,11 @@ class VisionTransformer(nn.Module):
         attention_implementation=self.attention_implementation,
         name=f"block{index + 1}",
       )(x, train, None)
+      x, parts = tapped(f"block{index + 1}", x, parts)
 
     # The norm works on each token alone: only the class token needs it.
     x = layer_norm(x[:, 0].astype(jnp.float32), "norm")
+    x, _ = tapped("readout", x, parts)
     # Logits start at exactly 0, the uniform distribution.
     return nn.Dense(
       self.num_classes, kernel_init=nn.initializers.zeros, name="head"

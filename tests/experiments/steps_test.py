@@ -38,14 +38,14 @@ def handmade_plans(monkeypatch):
   """Plans that travel with the batch, so that two layouts share pairs."""
   create = methods.create
 
-  def handmade(config, task, axis_name):
+  def handmade(config, task, *args):
     def draw(values, key, batch):
       del key
       lam = batch["lam"]
       shift = jaxmix.policies.mixup(values["alpha"]).mean_shift
       return jaxmix.MixPlan(lam, lam, batch["pairs"], shift)
 
-    return create(config, task, axis_name)._replace(draw=draw)
+    return create(config, task, *args)._replace(draw=draw)
 
   monkeypatch.setattr(methods, "create", handmade)
 

@@ -51,7 +51,7 @@ def test_sums_count_real_examples_only():
 
 def test_it_trains_and_is_reported(tmp_path):
   config = digits.get_config(
-    f"method=mixup,{ARG},total_steps=40,eval_every=40,log_every=20,"
+    f"method=mixup,{ARG},total_steps=100,eval_every=100,log_every=50,"
     "batch_size=64,warmup_steps=5,optimizer=adamw,learning_rate=0.01"
   )
   config.model_options.features = (32,)

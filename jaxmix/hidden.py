@@ -1,0 +1,98 @@
+"""Where: a plan applied between the layers of a model, at one of its taps.
+
+A model that can be mixed inside calls `x, parts = tap(place, x, parts)` at its
+places: 0, 1, 2, ... in order, 0 at the input. All `jaxmix.models` do, and name
+their places in `model.stages`. `parts` are the sizes of the batches that x is a
+concatenation of, for what normalises by a batch's statistics; None means one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+import dataclasses
+
+import chex
+import jax
+import jax.numpy as jnp
+
+from jaxmix import checks
+from jaxmix.mixing import Plan
+
+Parts = tuple[int, ...] | None
+Tap = Callable[[int, chex.ArrayTree, Parts], tuple[chex.ArrayTree, Parts]]
+
+
+def at(plan: Plan, place: int, *, count: int = 0, split: bool = True) -> Tap:
+  """Returns the tap that mixes a model's features at one place.
+
+  Manifold mixup (Verma et al., 2019, https://arxiv.org/abs/1806.05236, section
+  2) draws a place k and a plan for each batch, and gives the layers above lam_i
+  h_k(x_i) + (1 - lam_i) h_k(x_partner(i)). The layers below run once, on the
+  batch as it is. At place 0 it is Mixup.
+
+  With count > 0 the batch grows at the place: behind the B mixed examples come
+  the first `count` ones as they are, which MixupE's penalty is taken at (ours,
+  in no paper).
+
+  Args:
+    plan: of B examples, a `MixPlan` for instance.
+    place: which, static; `model.stages.index(name)` finds it by name.
+    count: how many examples follow unmixed, in 0..B.
+    split: whether batch norm above the place takes statistics of the mixed and
+      the unmixed part apart; of no meaning at count 0.
+
+  Returns:
+    A function (place, x, parts) -> (x, parts), the identity at other places.
+
+  Raises:
+    TypeError: if place is not a static integer.
+    ValueError: if place < 0, or count is not in 0..B.
+
+  Example:
+    >>> model, key = jaxmix.models.create("mlp", 10), jax.random.key(0)
+    >>> x, policy = jnp.ones((4, 3)), jaxmix.policies.mixup(alpha=2.0)
+    >>> plan = jaxmix.draw(key, 4, policy=policy)
+    >>> tap = jaxmix.hidden.at(plan, model.stages.index("dense1"))
+    >>> model.apply(model.init(key, x), x, tap=tap).shape
+    (4, 10)
+  """
+  checks.place("place", place)
+  size = plan.lam.shape[0]
+  if not 0 <= count <= size:
+    raise ValueError(f"count must lie in 0..B = {size}, got {count}.")
+  return At(plan, place, count, split)
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class At:
+  """The tap that `at` returns, and MixupE's, which moves features as well.
+
+  Attributes:
+    plan: mixes; None leaves the features as they are.
+    place: where.
+    count: how many examples follow unmixed.
+    split: whether they are a part of their own.
+    move: applied to the points of MixupE's penalty, the unmixed examples if
+      there are any, else all: along which it takes its derivative.
+  """
+
+  plan: Plan | None
+  place: int
+  count: int = 0
+  split: bool = True
+  move: Callable[[chex.ArrayTree], chex.ArrayTree] | None = None
+
+  def __call__(
+    self, place: int, x: chex.ArrayTree, parts: Parts
+  ) -> tuple[chex.ArrayTree, Parts]:
+    """Returns (x, parts), of mixed features at the tap's place."""
+    if place != self.place:
+      return x, parts
+    mixed = x if self.plan is None else self.plan.mix(x)
+    move = self.move or (lambda points: points)
+    if not self.count:
+      return move(mixed), parts
+    clean = jax.tree.map(lambda leaf: leaf[: self.count], x)
+    x = jax.tree.map(lambda *both: jnp.concatenate(both), mixed, move(clean))
+    size = jax.tree.leaves(mixed)[0].shape[0]
+    return x, (size, self.count) if self.split else parts
