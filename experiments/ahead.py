@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+import itertools
 from typing import Any
 
 import jax
+from ml_collections import ConfigDict
 import numpy as np
+
+from experiments.inputs.dataset import Dataset
+from experiments.parallel import Mapped
 
 # Dispatches in flight: enough to hide the host, few enough to bound the batches
 # that wait in device memory.
@@ -67,6 +72,32 @@ class Dispatches:
     if settle:
       self._fetched += finite(self._pending, self._step)
       self._pending = []
+
+
+def feed(
+  dataset: Dataset, programs: Mapped, config: ConfigDict, step: int
+) -> Iterator[Any]:
+  """Yields what dispatches take, from a step on.
+
+  Each transfer starts one dispatch early.
+
+  Args:
+    dataset: this process's; its batches get drawn partners if asked.
+    programs: know where batches are placed.
+    config: resolved.
+    step: the number of steps taken.
+  """
+  batches = dataset.train(start_step=step)
+  if config.pairing == "between":
+    others = dataset.train(start_step=step, stream=1)
+    batches = (
+      batch | {"partner": partner}
+      for batch, partner in zip(batches, others, strict=False)
+    )
+  groups = iter(
+    lambda: list(itertools.islice(batches, config.steps_per_dispatch)), []
+  )
+  return behind(map(programs.place, groups), 1)
 
 
 def behind(started: Iterable[Any], count: int) -> Iterator[Any]:

@@ -342,8 +342,8 @@ def mixed_gradient(
   """The gradient of the mixed loss, enhanced where the config says so.
 
   Of several places a step draws one, the same on all replicas: each is a branch
-  of the program. The loss itself is put together from its parts, as a pmean of it would have to
-  wait for that of L and R, which the scale holds.
+  of the program. The loss itself is put together from its parts, as a pmean of
+  it would have to wait for that of L and R, which the scale holds.
   """
   config, task, axis_name, enhanced, places = setting
   inputs, labels = batch["inputs"], batch["label"]

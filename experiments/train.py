@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 import contextlib
 import dataclasses
-import itertools
 import json
 import math
 import os
@@ -15,11 +13,17 @@ from typing import Any
 from absl import logging
 import jax
 from ml_collections import ConfigDict
-import numpy as np
 
-from experiments import ahead, inputs, methods, parallel, preemption
+from experiments import (
+  ahead,
+  evaluation,
+  inputs,
+  methods,
+  parallel,
+  preemption,
+)
 from experiments.configs import common
-from experiments.inputs.dataset import Batch, Dataset
+from experiments.inputs.dataset import Dataset
 from experiments.programs import Cache
 from experiments.state import TrainState
 from experiments.workdir import described, lock, metrics, storage
@@ -118,7 +122,7 @@ def _finish(
   """Steps to the end, logging, evaluating and saving on the way."""
   config, result = run.config, {}
   values = methods.values(config)
-  batches = _placed(_train_batches(run), run.programs, config)
+  batches = ahead.feed(run.dataset, run.programs, config, run.step)
   shown = dict.fromkeys(["loss", *(m.field for m in run.programs.measures)])
   progress = Progress(
     run.step, config.total_steps, config.batch_size, list(shown)
@@ -150,7 +154,10 @@ def _finish(
     # The evaluation is on disk before the checkpoint that makes it
     # unrepeatable.
     if evaluates:
-      result = _evaluated(run)
+      line = evaluation.evaluate(run.programs, run.state, run.dataset)
+      run.writer.write(run.step, "eval", line)
+      evaluation.report(run.step, line, run.programs.measures)
+      result = {"step": run.step, "split": "eval", **line}
     if saves:
       run.checkpoints.save(run.programs.to_global(run.state), run.step)
     if stopping and not last:
@@ -160,50 +167,6 @@ def _finish(
       )
     progress.set_aside(time.monotonic() - begun)
   return result
-
-
-def _evaluated(run: _Run) -> dict[str, Any]:
-  """Writes an evaluation's line and returns it."""
-  values = evaluate(run.programs, run.state, run.dataset)
-  run.writer.write(run.step, "eval", values)
-  told = [
-    measure.told(values[prefix + measure.field])
-    for prefix in ("", "polyak_")
-    for measure in run.programs.measures[:2]
-  ]
-  half = len(told) // 2
-  logging.info(
-    "step %d  eval  %s  (Polyak %s)",
-    run.step,
-    "  ".join(told[:half]),
-    "  ".join(told[half:]),
-  )
-  return {"step": run.step, "split": "eval", **values}
-
-
-def evaluate(
-  programs: parallel.Mapped, state: TrainState, dataset: Dataset
-) -> dict[str, float]:
-  """Returns the means over every evaluation example, each counted once.
-
-  And what the config's monitor says of the first batch.
-  """
-  sums: dict[str, Any] = {}
-  monitored: dict[str, Any] = {}
-
-  def dispatched():
-    for batch in dataset.evaluate():
-      placed = programs.place_one(batch)
-      if programs.monitor and not monitored:
-        monitored.update(programs.monitor(state, placed))
-      yield programs.evaluate(state, placed)
-
-  for part in ahead.behind(dispatched(), ahead.AHEAD):
-    part = jax.device_get(part)
-    part = jax.tree.map(lambda x: np.asarray(x, np.float64), part)
-    sums = jax.tree.map(np.add, sums, part) if sums else part
-  values = jax.tree.map(float, jax.device_get(monitored))
-  return programs.means(sums) | values
 
 
 def _on_this_machine(config: ConfigDict) -> ConfigDict:
@@ -222,23 +185,3 @@ def _on_this_machine(config: ConfigDict) -> ConfigDict:
 
 def _json(config: ConfigDict) -> dict[str, Any]:
   return json.loads(config.to_json_best_effort())
-
-
-def _train_batches(run: _Run) -> Iterator[Batch]:
-  """This process's batches from its step on, with drawn partners if asked."""
-  batches = run.dataset.train(start_step=run.step)
-  if run.config.pairing != "between":
-    yield from batches
-  others = run.dataset.train(start_step=run.step, stream=1)
-  for batch, partner in zip(batches, others, strict=False):
-    yield batch | {"partner": partner}
-
-
-def _placed(
-  batches: Iterator[Batch], programs: parallel.Mapped, config: ConfigDict
-) -> Iterator[Any]:
-  """Groups batches a dispatch, and starts each transfer one dispatch early."""
-  groups = iter(
-    lambda: list(itertools.islice(batches, config.steps_per_dispatch)), []
-  )
-  return ahead.behind(map(programs.place, groups), 1)
