@@ -85,34 +85,30 @@ def attacked(
   """
   if bounds is None:
     return
-  low, high = bounds
-
-  def on_unit(inputs):
-    return predict(inputs * (high - low) + low)
-
-  unit = (inputs.astype(jnp.float32) - low) / (high - low)
-  options: dict[str, Any] = {"bounds": (0.0, 1.0)}
+  # In raw units, so that what is attacked is what was evaluated, to the bit.
+  raw = inputs.astype(jnp.float32)
+  whole = bounds[1] - bounds[0]
   if config.fgsm_epsilon > 0.0:
     moved = jaxmix.fgsm(
-      on_unit,
-      unit,
+      predict,
+      raw,
       labels,
-      epsilon=config.fgsm_epsilon,
+      epsilon=config.fgsm_epsilon * whole,
       # Not the attack's own form of it: earlier runs were measured so.
       loss_fn=jaxmix.losses.softmax_cross_entropy,
-      **options,
+      bounds=bounds,
     )
-    yield "fgsm", on_unit(moved)
+    yield "fgsm", predict(moved)
   if config.pgd_epsilon > 0.0:
     moved = jaxmix.pgd(
       jax.random.key(0),  # unused: there is no random start
-      on_unit,
-      unit,
+      predict,
+      raw,
       labels,
-      epsilon=config.pgd_epsilon,
+      epsilon=config.pgd_epsilon * whole,
       norm=config.pgd_norm,
       steps=config.pgd_steps,
       random_start=False,
-      **options,
+      bounds=bounds,
     )
-    yield "pgd", on_unit(moved)
+    yield "pgd", predict(moved)

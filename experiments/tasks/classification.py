@@ -92,8 +92,7 @@ def create(config: ConfigDict, spec: Spec) -> Task:
 
   def sums(predict: Callable[[Any], jax.Array], batch: Batch) -> Sums:
     inputs, labels, mask = batch["inputs"], batch["label"], batch["mask"]
-    # There and back, as attacks move on the unit scale.
-    logits = predict(inputs.astype(jnp.float32) / 255.0 * 255.0)
+    logits = predict(inputs)
     found = evaluation_sums(logits, labels, mask)
     for name, moved in attacks.attacked(
       config, predict, inputs, labels, spec.scale.bounds

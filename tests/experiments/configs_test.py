@@ -116,6 +116,14 @@ def test_bad_arguments_are_named(arg, message):
     ({"penalty_at": "random"}, "penalty_at must be one of"),
     ({"penalty_form": "signed"}, "penalty_form must be one of"),
     ({"clean_pass": "twice"}, "clean_pass must be one of"),
+    (
+      {"penalty_form": "release", "penalty": "exact"},
+      "penalty_form='release' takes penalty='approximate', got 'exact'",
+    ),
+    (
+      {"method": "cutmix", "mix_at": "stage1"},
+      "mix_at does not apply to method='cutmix'",
+    ),
     ({"optimizer": "lion"}, "optimizer must be one of sgd, adamw"),
     ({"dtype": "float16"}, "dtype must be one of"),
     ({"dropout_prng": "philox"}, "dropout_prng must be one of .*'philox'"),

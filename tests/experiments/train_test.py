@@ -100,6 +100,9 @@ def test_a_finished_run_is_left_as_it_is(tmp_path):
     "method=untied,pairing=between",
     "method=dat,pairing=flip",
     "method=cutmix,pairing=roll",
+    "method=mixup,mix_at=readout",
+    "method=mixupe,mix_at=random,clean_fraction=0.25",
+    "method=untied,eta=0.5,mix_at=random:input+readout,clean_pass=separate",
     "method=mixupe,parallel=shard_map,dtype=bfloat16",
   ],
 )
@@ -302,6 +305,11 @@ def test_a_sweep_runs_every_entry_with_every_seed_and_reports(tmp_path):
       "model=resnet51",
       (),
       "ValueError: name must be one of coatnet0.*got 'resnet51'",
+    ),
+    (
+      "mix_at=stage9",
+      (),
+      "ValueError: mix_at must be a stage of model='resnet8', one of input, ",
     ),
     (
       "dataset=fashion_mnist",
