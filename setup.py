@@ -64,6 +64,7 @@ setup(
       "ruff>=0.11",
       "scikit-learn>=1.4",
       "scipy>=1.13",
+      "setuptools>=70.1",  # with which the tests build the wheel
       *COLAB,
     ],
     # libtpu on a machine without a TPU needs JAX_PLATFORMS=cpu.

@@ -141,7 +141,7 @@ def _is_ours(traceback: TracebackType | None) -> bool:
   if traceback is None:
     return True
   raised = pathlib.Path(traceback.tb_frame.f_code.co_filename)
-  return raised.is_relative_to(_ROOT) and ".venv" not in raised.parts
+  return raised.is_relative_to(_ROOT) and "site-packages" not in raised.parts
 
 
 def _wants_traceback() -> bool:
