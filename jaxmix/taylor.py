@@ -59,6 +59,12 @@ def derivatives(
 
   Raises:
     ValueError: if order < 0.
+
+  Example:
+    >>> cube = lambda x: x**3
+    >>> line = jnp.array(2.0), jnp.array(1.0)
+    >>> print(*jaxmix.taylor.derivatives(cube, *line, order=2))
+    8.0 12.0 12.0
   """
   if order < 0:
     raise ValueError(f"order must be at least 0, got {order}.")
