@@ -121,6 +121,10 @@ def test_bad_arguments_are_named(arg, message):
       "penalty_form='release' takes penalty='approximate', got 'exact'",
     ),
     (
+      {"method": "cutmix", "alpha": 0.5, "beta": 50.0},
+      "beta does not apply to method='cutmix'.*beta=50.0, alpha=0.5",
+    ),
+    (
       {"method": "cutmix", "mix_at": "stage1"},
       "mix_at does not apply to method='cutmix'",
     ),

@@ -85,7 +85,7 @@ def house(monkeypatch):
     tasks.Entry(regression, lambda config: every, every),
   )
   monkeypatch.setitem(
-    methods.METHODS, "halves", methods.Entry(methods.mixing(halves))
+    methods.METHODS, "halves", methods.Entry(methods.mixing.by_policy(halves))
   )
 
 

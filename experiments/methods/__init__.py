@@ -1,0 +1,230 @@
+"""Methods: how a batch is mixed, and the gradient that a step takes.
+
+One table, METHODS: a new method is one entry. Most are a policy of how much to
+mix, handed to `mixing.by_policy`, which knows pairings, MixupE's enhancement and
+all that methods share.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ml_collections import ConfigDict, config_dict
+import numpy as np
+
+from experiments import registry
+from experiments.methods import mixing
+from experiments.methods.method import Entry as Entry
+from experiments.methods.method import Method as Method
+from experiments.methods.method import Outcome as Outcome
+from experiments.methods.method import Setting as Setting
+from experiments.methods.method import Values as Values
+from experiments.tasks import Task
+from jaxmix import policies
+
+FREE: frozenset[str] = frozenset()
+VALUES = ("alpha", "beta", "eta")
+PAIRINGS = ("permutation", "roll", "flip", "ring", "between")
+
+_MIXUP = mixing.by_policy(policies.mixup)
+METHODS: dict[str, Entry] = {
+  # The theory's terms are those that Mixup would have.
+  "erm": Entry(
+    mixing.by_policy(mixing.erm, mixes=False, law=policies.mixup),
+    refused={"mix_at": "input"},
+  ),
+  "mixup": Entry(_MIXUP),
+  "mixupe": Entry(_MIXUP, enhanced=True),
+  "untied": Entry(mixing.by_policy(policies.untied), tied=False),
+  "dat": Entry(mixing.by_policy(policies.dat), tied=False),
+  "cutmix": Entry(
+    mixing.cutmix,
+    symmetric=True,
+    refused={
+      "per_example": True,
+      "stratified": False,
+      "monitor": "",
+      "mix_at": "input",
+    },
+  ),
+}
+
+
+def defaults() -> ConfigDict:
+  """The keys that methods read. None is filled in by `resolve`."""
+  config = ConfigDict()
+  config.method = "mixupe"
+  config.alpha = config_dict.placeholder(float)
+  config.beta = config_dict.placeholder(float)
+  config.eta = config_dict.placeholder(float)
+  config.recipe = recipe(mixup_alpha=1.0, eta=1e-3)
+  config.pairing = "permutation"
+  config.per_example = True
+  config.stratified = False
+  config.clean_fraction = 1.0
+  config.penalty = "approximate"  # exact, or taylor: orders up to penalty_order
+  config.penalty_order = 2
+  config.penalty_at = "clean"
+  config.penalty_form = "absolute"
+  config.clean_pass = "split"
+  # A stage of the model, such as stage2; or random, one of all a step, or
+  # random:input+stage1+stage2, one of these (manifold mixup).
+  config.mix_at = "input"
+  return config
+
+
+def recipe(
+  *,
+  mixup_alpha: float,
+  eta: float,
+  alpha: float | None = None,
+  beta: float | None = None,
+) -> ConfigDict:
+  """Returns each method's own (alpha, beta, eta).
+
+  Args:
+    mixup_alpha: alpha of Mixup and MixupE.
+    eta: MixupE's weight of the penalty.
+    alpha: of untied MixUp and DAT; None means mixup_alpha + 1, which makes both
+      the equivalents of Mixup's own policy.
+    beta: likewise; None means mixup_alpha.
+  """
+  alpha = mixup_alpha + 1.0 if alpha is None else alpha
+  beta = mixup_alpha if beta is None else beta
+  tied = dict(alpha=mixup_alpha, beta=mixup_alpha)
+  return ConfigDict(
+    {
+      "erm": dict(tied, eta=0.0),
+      "mixup": dict(tied, eta=0.0),
+      "mixupe": dict(tied, eta=eta),
+      "untied": dict(alpha=alpha, beta=beta, eta=0.0),
+      "dat": dict(alpha=alpha, beta=beta, eta=0.0),
+      "cutmix": dict(alpha=1.0, beta=1.0, eta=0.0),
+    }
+  )
+
+
+def resolve(config: ConfigDict) -> None:
+  """Fills in alpha, beta and eta, which are None unless given.
+
+  From the config's recipe, where it has the method; else 1, 1 and 0.
+  """
+  entry = _entry(config)
+  own = dict(alpha=1.0, beta=1.0, eta=0.0)
+  own |= config.recipe.get(config.method, {})
+  with config.unlocked():
+    if config.beta is None:
+      given = entry.tied and config.alpha is not None
+      config.beta = float(config.alpha if given else own["beta"])
+    for key in ("alpha", "eta"):
+      if config[key] is None:
+        config[key] = float(own[key])
+
+
+def check(config: ConfigDict) -> None:
+  """Raises ValueError for what no data set could make right."""
+  entry = _entry(config)
+  for key, options in (
+    ("pairing", PAIRINGS),
+    ("penalty", ("approximate", "exact", "taylor")),
+    ("penalty_at", ("clean", "mixed")),
+    ("penalty_form", ("absolute", "release")),
+    ("clean_pass", ("joint", "split", "separate")),
+  ):
+    if config[key] not in options:
+      raise ValueError(
+        f"{key} must be one of {', '.join(options)}; got {config[key]!r}."
+      )
+  if config.penalty_order < 1:
+    raise ValueError(
+      f"penalty_order must be at least 1, got {config.penalty_order}."
+    )
+  if config.penalty_form == "release" and config.penalty != "approximate":
+    raise ValueError(
+      f"penalty_form='release' takes penalty='approximate', got "
+      f"{config.penalty!r}."
+    )
+  if entry.symmetric and config.beta not in (None, config.alpha):
+    raise ValueError(
+      f"beta does not apply to method={config.method!r}, which draws from "
+      f"Beta(alpha, alpha); got beta={config.beta}, alpha={config.alpha}."
+    )
+  for key, only in entry.refused.items():
+    if config[key] != only:
+      raise ValueError(
+        f"{key} does not apply to method={config.method!r}; leave it at "
+        f"{only!r}, got {config[key]!r}."
+      )
+
+
+def is_enhanced(config: ConfigDict) -> bool:
+  """Whether the penalty's pass runs: always for mixupe, even at eta = 0."""
+  return _entry(config).enhanced or config.eta != 0.0
+
+
+def values(config: ConfigDict) -> dict[str, np.floating[Any]]:
+  """Returns a resolved config's alpha, beta and eta as its programs take them.
+
+  As arrays of float32, whose gamma and log-odds are computed on the device.
+  """
+  return {key: np.float32(config[key]) for key in VALUES}
+
+
+def create(
+  config: ConfigDict,
+  task: Task,
+  axis_name: str,
+  stages: Sequence[str] = ("input",),
+) -> Method:
+  """Returns a resolved config's method.
+
+  Args:
+    config: resolved.
+    task: whose loss is mixed.
+    axis_name: the mapped axis of the replicas.
+    stages: the network's.
+
+  Raises:
+    ValueError: if the penalty is asked for under a loss that has none, or the
+      network has no stage of mix_at's name.
+  """
+  enhanced = is_enhanced(config)
+  if enhanced and task.link is None:
+    raise ValueError(
+      f"eta: MixupE's penalty needs a loss h(f) - y f of the outputs f, which "
+      f"task={config.task!r} does not have; train with eta=0 and a method "
+      f"other than mixupe, got eta={config.eta}, method={config.method!r}."
+    )
+  blind = config.copy_and_resolve_references()
+  with blind.unlocked():
+    blind.update({key: None for key in VALUES})
+  setting = Setting(blind, task, axis_name, enhanced, _places(config, stages))
+  return _entry(config).create(setting)
+
+
+def _places(config: ConfigDict, stages: Sequence[str]) -> tuple[int, ...]:
+  """The places that mix_at names."""
+  name, colon, several = config.mix_at.partition(":")
+  names = [config.mix_at]
+  if name == "random":
+    names = several.split("+") if colon else list(stages)
+  unknown = [name for name in names if name not in stages]
+  if unknown:
+    raise ValueError(
+      f"mix_at must be a stage of model={config.model!r}, one of "
+      f"{', '.join(stages)}; or random, or random:STAGE+STAGE; got "
+      f"{unknown[0]!r} in {config.mix_at!r}."
+    )
+  return tuple(stages.index(name) for name in names)
+
+
+def compiled_from(config: ConfigDict) -> dict[str, Any]:
+  """Returns what of a resolved config a method's programs are compiled from."""
+  # The recipe was for `resolve`.
+  own = {k: config[k] for k in defaults() if k not in (*VALUES, "recipe")}
+  return own | {"enhanced": is_enhanced(config)}
+
+
+def _entry(config: ConfigDict) -> Entry:
+  return registry.find("method", config.method, METHODS)

@@ -1,0 +1,85 @@
+"""What a method owes the steps: the `Method` contract."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+from ml_collections import ConfigDict
+
+from experiments.inputs.dataset import Batch
+from experiments.tasks import Task
+import jaxmix
+
+# alpha, beta and eta, float32 arrays: runs that differ in them alone share one
+# compiled program.
+Values = Mapping[str, Any]
+
+
+class Setting(NamedTuple):
+  """What a method is made for.
+
+  Attributes:
+    config: resolved, but for alpha, beta and eta, which are None: what is built
+      may not depend on them.
+    task: whose loss is mixed.
+    axis_name: the mapped axis of the replicas.
+    enhanced: whether MixupE's penalty is taken.
+    places: where the model is mixed, numbers of its stages; a step draws one of
+      several.
+  """
+
+  config: ConfigDict
+  task: Task
+  axis_name: str
+  enhanced: bool
+  places: tuple[int, ...]
+
+
+class Outcome(NamedTuple):
+  """What a batch came to.
+
+  Attributes:
+    state: the network's, after its passes.
+    metrics: of the training line, means over all replicas.
+  """
+
+  state: Any
+  metrics: dict[str, jax.Array]
+
+
+class Method(NamedTuple):
+  """How batches are mixed, and what is minimised.
+
+  Attributes:
+    draw: (values, key, batch) -> plan, of this replica's batch, whose inputs
+      are floats.
+    gradient: (values, key, apply_fn, params, batch, plan) -> (`Outcome`,
+      gradient over all replicas). apply_fn maps (params, inputs), and state,
+      parts or tap, to (outputs, new state); the key is the same on all
+      replicas.
+    law: values -> the policy of lam; None where there is none.
+  """
+
+  draw: Callable[[Values, jax.Array, Batch], Any]
+  gradient: Callable[..., tuple[Outcome, Any]]
+  law: Callable[[Values], jaxmix.MixingPolicy] | None
+
+
+class Entry(NamedTuple):
+  """A method by name.
+
+  Attributes:
+    create: setting -> Method.
+    tied: whether an alpha given without a beta means Beta(alpha, alpha).
+    symmetric: whether Beta(alpha, alpha) is all it can draw from.
+    enhanced: whether the penalty's pass always runs, even at eta = 0.
+    refused: keys that do not apply, with the only values they may have.
+  """
+
+  create: Callable[[Setting], Method]
+  tied: bool = True
+  symmetric: bool = False
+  enhanced: bool = False
+  refused: Mapping[str, Any] = {}
