@@ -1,8 +1,12 @@
-"""docs/theory.md: its code runs, its names and links exist."""
+"""The docs: their code and commands run, their names and links exist."""
 
 import json
+import os
 import pathlib
 import re
+import shlex
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -50,3 +54,31 @@ def test_links_and_captions(link):
   if target.suffix == ".png":
     result = json.loads(target.with_suffix(".json").read_text())
     assert isinstance(result["seen"], bool) and result["caption"]
+
+
+def test_a_model_of_ones_own_trains_by_the_command_that_is_shown(tmp_path):
+  text = (DOCS / "extending.md").read_text()
+  (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+  (command,) = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
+  assert len(code.splitlines()) <= 30
+  (tmp_path / "my_model.py").write_text(code)
+  words = shlex.split(command.replace("DIR", str(tmp_path / "run")))
+  small = {"total_steps": 4, "warmup_steps": 1, "log_every": 2}
+  small |= {"eval_every": 4, "checkpoint_every": 4}
+  done = subprocess.run(
+    [sys.executable, *words[1:]]
+    + [f"--config.{key}={value}" for key, value in small.items()],
+    cwd=DOCS.parent,
+    env=os.environ | {"PYTHONPATH": str(tmp_path)},
+    capture_output=True,
+    text=True,
+  )
+  assert done.returncode == 0, done.stderr[-3000:]
+  lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+  assert json.loads(lines[-1])["step"] == 4
+
+
+@pytest.mark.parametrize("page", sorted(p.name for p in DOCS.glob("*.md")))
+def test_links_lead_somewhere(page):
+  for link in re.findall(r"\]\(([^)h#][^)#]*)", (DOCS / page).read_text()):
+    assert (DOCS / link).resolve().exists(), link

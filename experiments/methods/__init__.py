@@ -1,8 +1,8 @@
 """Methods: how a batch is mixed, and the gradient that a step takes.
 
 One table, METHODS: a new method is one entry. Most are a policy of how much to
-mix, handed to `mixing.by_policy`, which knows pairings, MixupE's enhancement and
-all that methods share.
+mix, handed to `mixing.by_policy`, which knows pairings, MixupE's enhancement
+and all that methods share.
 """
 
 from __future__ import annotations
