@@ -59,6 +59,12 @@ def derivatives(
 
   Raises:
     ValueError: if order < 0.
+
+  Example:
+    >>> derivatives = jaxmix.taylor.derivatives
+    >>> cube = derivatives(lambda x: x**3, jnp.array(2.0), jnp.array(1.0), 3)
+    >>> [round(float(term), 3) for term in cube]
+    [8.0, 12.0, 12.0, 6.0]
   """
   if order < 0:
     raise ValueError(f"order must be at least 0, got {order}.")
