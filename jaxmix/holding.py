@@ -50,8 +50,8 @@ def hold(statistic: chex.ArrayTree) -> chex.ArrayTree:
 
   Example:
     >>> def norm(x):
-    ...   mean, var = jaxmix.hold((x.mean(0)[None], x.var(0)[None]))
-    ...   return (x - mean) * jax.lax.rsqrt(var + 1e-5)
+    ...   mean, var = jaxmix.hold((x.mean(0), x.var(0)))
+    ...   return (x - mean[None]) * jax.lax.rsqrt(var + 1e-5)[None]
     >>> x, labels = jnp.array([[0.0, 1.0], [2.0, 0.0]]), jnp.array([0, 1])
     >>> print(jaxmix.exact_directional_penalty(norm, x, labels).round(2))
     [-1.76 -1.76]

@@ -162,10 +162,10 @@ def mixupe_loss(
       not bound.
 
   Example:
-    >>> model, exact = lambda x: x, jaxmix.penalties.exact(input_mean=0.5)
-    >>> lam, labels = jnp.array([0.75, 0.5]), jnp.array([0, 1])
-    >>> batch = jnp.eye(2), labels, jaxmix.MixPlan(lam, lam, 1 - labels, 0.25)
-    >>> loss, aux = jaxmix.mixupe_loss(model, *batch, eta=1.0, penalty=exact)
+    >>> lam, partner = jnp.array([0.75, 0.5]), jnp.array([1, 0])
+    >>> plan = jaxmix.MixPlan(lam, lam, partner, mean_shift=0.25)
+    >>> model, batch = lambda x: x, (jnp.eye(2), jnp.array([0, 1]), plan)
+    >>> loss, aux = jaxmix.mixupe_loss(model, *batch, eta=1.0, penalty="exact")
     >>> print(loss.round(4), aux.penalty.round(4))
     0.6461 0.0672
   """

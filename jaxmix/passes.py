@@ -96,13 +96,7 @@ def run(
   split = clean_pass == "split"
   line = both_line(apply_fn, x, clean, plan, penalty, place, split)
   both, moved, aux = follow(line, penalty)
-  size = plan.lam.shape[0]
-  if len(both) != size + count:
-    raise ValueError(
-      f"apply_fn must return {size + count} rows, {size} mixed and {count} "
-      f"clean, got {len(both)}; with mix_at={place} the model must call "
-      f"tap({place}, x, parts)."
-    )
+  size = len(both) - count
   return Passes(both[:size], both[size:], [m[size:] for m in moved], aux)
 
 
@@ -134,7 +128,7 @@ def mixed(apply_fn, x, plan, place):
   """(logits, aux) of the mixed examples, without derivatives."""
   if place == 0:
     return apply_fn(plan.mix(x))
-  return apply_fn(x, tap=hidden.at(plan, place))
+  return _tapped(apply_fn, x, hidden.at(plan, place))
 
 
 def mixed_line(apply_fn, x, plan, penalty, place) -> Line:
@@ -179,7 +173,7 @@ def _tapped_line(apply_fn, x, penalty, tap) -> Line:
     tap: maps how the penalty's points move to a tap.
   """
   if penalty.order == 0:
-    return Line(functools.partial(apply_fn, tap=tap(None)), x, None)
+    return Line(lambda x: _tapped(apply_fn, x, tap(None)), x, None)
 
   def call(a):
     def move(points):
@@ -189,9 +183,27 @@ def _tapped_line(apply_fn, x, penalty, tap) -> Line:
         _towards(points, penalty),
       )
 
-    return apply_fn(x, tap=tap(move))
+    return _tapped(apply_fn, x, tap(move))
 
   return Line(call, jnp.zeros(()), jnp.ones(()))
+
+
+def _tapped(apply_fn, x, tap):
+  """apply_fn(x, tap=tap), which must not pass the tap's place by."""
+  met = []
+
+  def watched(place, x, parts):
+    met.append(place)
+    return tap(place, x, parts)
+
+  outputs = apply_fn(x, tap=watched)
+  if tap.place not in met:
+    # Else labels would be mixed, and nothing else.
+    raise ValueError(
+      f"mix_at must be a place of the model, got {tap.place}; apply_fn called "
+      f"its tap at {met}, as x, parts = tap(place, x, parts)."
+    )
+  return outputs
 
 
 def first(tree: chex.ArrayTree, count: int) -> chex.ArrayTree:

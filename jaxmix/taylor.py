@@ -61,10 +61,10 @@ def derivatives(
     ValueError: if order < 0.
 
   Example:
-    >>> cube = lambda x: x**3
-    >>> line = jnp.array(2.0), jnp.array(1.0)
-    >>> print(*jaxmix.taylor.derivatives(cube, *line, order=2))
-    8.0 12.0 12.0
+    >>> derivatives = jaxmix.taylor.derivatives
+    >>> cube = derivatives(lambda x: x**3, jnp.array(2.0), jnp.array(1.0), 3)
+    >>> [round(float(term), 3) for term in cube]
+    [8.0, 12.0, 12.0, 6.0]
   """
   if order < 0:
     raise ValueError(f"order must be at least 0, got {order}.")

@@ -63,7 +63,12 @@ def test_a_model_of_ones_own_trains_by_the_command_that_is_shown(tmp_path):
   assert len(code.splitlines()) <= 30
   (tmp_path / "my_model.py").write_text(code)
   words = shlex.split(command.replace("DIR", str(tmp_path / "run")))
-  small = {"total_steps": 4, "warmup_steps": 1, "log_every": 2}
+  small = {
+    "total_steps": 4,
+    "warmup_steps": 1,
+    "log_every": 2,
+    "batch_size": 64,
+  }
   small |= {"eval_every": 4, "checkpoint_every": 4}
   done = subprocess.run(
     [sys.executable, *words[1:]]

@@ -396,10 +396,17 @@ def test_errors():
   run = functools.partial(
     jaxmix.mixupe_loss, functools.partial(net, PARAMS), X, Y, plan, eta=1.0
   )
-  with pytest.raises(
-    ValueError, match=r"16 rows.*must call tap\(2, x, parts\)"
+  in_turn = functools.partial(
+    jaxmix.mixupe_value_and_grad, net, PARAMS, X, Y, plan, eta=1.0
+  )
+  for loss in (
+    run,
+    functools.partial(run, clean_pass="separate"),
+    functools.partial(run, penalty_at="mixed", penalty="exact"),
+    in_turn,
   ):
-    run(mix_at=2)
+    with pytest.raises(ValueError, match=r"got 2; apply_fn called.*\[0, 1\]"):
+      loss(mix_at=2)
   model = jaxmix.models.create("mlp", K)
   variables = jax.eval_shape(model.init, jax.random.key(0), X)
   with pytest.raises(
