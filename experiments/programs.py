@@ -35,7 +35,7 @@ class Cache:
   def get(self, config: ConfigDict, spec: Spec) -> parallel.Mapped:
     """Returns the mapped steps of a resolved config over a data set's spec."""
     described = json.loads(config.to_json_best_effort())
-    free = {"seed", "eval_batch_size", "sweep", "sweep_seeds", "eval_every"}
+    free = {"seed", "eval_every"}
     free |= common.FREE_KEYS - {"parallel", "data_dir"}
     shared = {k: v for k, v in described.items() if k not in free}
     # Methods and optimisers differ in how they train, not in how they are

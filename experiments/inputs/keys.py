@@ -4,8 +4,15 @@ from __future__ import annotations
 
 from ml_collections import ConfigDict
 
-# None of these decides what a batch holds.
-FREE = frozenset({"data_dir", "max_unreadable_fraction", "shuffle_buffer"})
+# None of these decides what a training batch holds, nor what is evaluated.
+FREE = frozenset(
+  {
+    "data_dir",
+    "eval_batch_size",
+    "max_unreadable_fraction",
+    "shuffle_buffer",
+  }
+)
 
 
 def defaults() -> ConfigDict:

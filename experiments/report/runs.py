@@ -18,7 +18,7 @@ from experiments.tasks import Measure
 from experiments.workdir import metrics, provenance, storage
 
 # What may differ within a group.
-_FREE_KEYS = common.FREE_KEYS | {"seed", "eval_batch_size"}
+_FREE_KEYS = common.FREE_KEYS | {"seed"}
 # The seed at the end of a folder's name, such as seed_0, mixup_s0 or mixup_0.
 _SEED = re.compile(r"(^seed|[-_.](seed|s)?)[-_]?\d+$")
 

@@ -257,6 +257,33 @@ def test_what_does_not_change_the_numbers_may_change(tmp_path):
   train.train_and_evaluate(config, tmp_path)
 
 
+def test_what_the_machine_decides_is_not_compared(tmp_path, monkeypatch):
+  """Eight replicas evaluate 504 examples at a time, three would 501."""
+  config = quick_config(eval_batch_size=500, total_steps=5)
+  train.train_and_evaluate(config, tmp_path)
+  told = json.loads((tmp_path / "config.json").read_text())
+  assert told["eval_batch_size"] == 500
+  # An older run's config.json held what eight replicas made of it.
+  (tmp_path / "config.json").write_text(
+    json.dumps(told | {"eval_batch_size": 504})
+  )
+  train.train_and_evaluate(config, tmp_path)
+
+
+def test_a_config_that_is_wrong_leaves_nothing_behind(tmp_path):
+  workdir = tmp_path / "run"
+  for changes in (
+    {"model": "resnet18"},
+    {"mix_at": "stage9"},
+    {"warmup_steps": 10},
+    {"dataset": "fashion_mnist", "data_dir": str(tmp_path)},
+  ):
+    with pytest.raises((ValueError, FileNotFoundError)):
+      train.train_and_evaluate(quick_config(**changes), workdir)
+    assert not workdir.exists()
+  train.train_and_evaluate(quick_config(total_steps=5), workdir)
+
+
 def test_replicas_must_divide_the_batch(tmp_path):
   with pytest.raises(ValueError, match="batch_size=100 .* 96, 104"):
     train.train_and_evaluate(quick_config(batch_size=100), tmp_path)
