@@ -1,4 +1,4 @@
-"""Which extras install on which Python, from wheels alone.
+"""Which extras install on which Python, from wheels.
 
   python -m benchmarks.resolve [--extras=train,test,tfds] [--constraints]
 
@@ -27,6 +27,9 @@ from packaging import requirements
 ROOT = pathlib.Path(__file__).parents[1]
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
 SHOWN = ("jax", "tensorflow")
+# Pure Python that is published as source alone; pip resolves for another Python
+# from wheels only.
+SOURCES = ("promise",)  # of tensorflow-datasets
 
 
 class Resolved(NamedTuple):
@@ -134,9 +137,13 @@ def main(arguments: Any = None) -> None:
   parser.add_argument("--constraints", action="store_true")
   options = parser.parse_args(arguments)
   more = ["-c", "constraints.txt"] if options.constraints else []
+  extras, pythons = options.extras.split(","), options.pythons.split(",")
   print("| extra | Python | installs | with |\n| --- | --- | --- | --- |")
-  for row in rows(options.extras.split(","), options.pythons.split(","), more):
-    print(line(*row), flush=True)
+  with tempfile.TemporaryDirectory() as folder:
+    pip = (sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps")
+    subprocess.run([*pip, f"--wheel-dir={folder}", *SOURCES], check=True)
+    for row in rows(extras, pythons, [*more, f"--find-links={folder}"]):
+      print(line(*row), flush=True)
 
 
 if __name__ == "__main__":
