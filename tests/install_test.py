@@ -12,7 +12,6 @@ import pytest
 from benchmarks import resolve
 
 ROOT = pathlib.Path(__file__).parents[1]
-ADDRESS = "jaxmix[colab] @ git+https://github.com/jaxmix/jaxmix"
 
 
 @pytest.fixture(scope="module")
@@ -113,10 +112,10 @@ def test_the_index_s_project_of_our_name_is_never_asked_for():
   assert asked == []
 
 
-def test_the_notebooks_name_the_address():
+def test_the_notebooks_install_their_own_checkout():
   for path in (ROOT / "colabs").glob("*.ipynb"):
     text = path.read_text().replace('\\"', '"')
-    assert f'%pip install -q "{ADDRESS}"' in text, path
+    assert '%pip install -q -e "..[colab]"' in text, path
 
 
 def test_a_resolution_s_line():

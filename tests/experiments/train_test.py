@@ -379,3 +379,26 @@ def test_in_memory_runs_never_import_tensorflow(tmp_path):
     text=True,
   )
   assert done.returncode == 0, done.stderr
+
+
+def test_a_second_process_of_the_same_command_is_refused(tmp_path):
+  first = subprocess.Popen(
+    command(tmp_path, f"{QUICK},method=erm", "--config.total_steps=20000"),
+    cwd=ROOT,
+    env=environment(1),
+    stdout=subprocess.DEVNULL,
+    stderr=subprocess.DEVNULL,
+  )
+  try:
+    deadline = time.monotonic() + 300
+    while lines(tmp_path) < 2:
+      assert first.poll() is None and time.monotonic() < deadline
+      time.sleep(0.01)
+    done = run(
+      tmp_path, f"{QUICK},method=erm", "--config.total_steps=20000", devices=1
+    )
+  finally:
+    first.kill()
+    first.wait()
+  assert done.returncode == 1 and "Traceback" not in done.stderr
+  assert f"is in use by process {first.pid} on host" in done.stderr
