@@ -18,7 +18,7 @@ from jaxmix import checks, losses
 from jaxmix.losses import LossFn
 
 Bounds = tuple[chex.Numeric | chex.Array, chex.Numeric | chex.Array]
-_NORMS = ("linf", "l2")
+NORMS = ("linf", "l2")
 
 
 def fgsm(
@@ -126,7 +126,7 @@ def pgd(
   """
   checks.floating("inputs", inputs)
   checks.batch_size(inputs=inputs, labels=labels)
-  checks.choice("norm", norm, _NORMS)
+  checks.choice("norm", norm, NORMS)
   epsilon = checks.scalar("epsilon", epsilon, low=0.0)
   if steps < 1:
     raise ValueError(f"steps must be at least 1, got {steps}.")

@@ -32,7 +32,8 @@ def directional_penalty(
     logits: f, [B, K] with softmax, [B] (or [B, K]) with sigmoid; any float
       dtype.
     labels: [B] integers, [B, K] probabilities, or `MixedTargets` of either;
-      with sigmoid, probabilities or 0/1 shaped like the logits.
+      with sigmoid, probabilities or 0/1 shaped like the logits, or [B]
+      integers for [B, K] logits: each class against the rest.
     link: "softmax", "sigmoid", or None: sigmoid for [B] logits, softmax
       otherwise.
 

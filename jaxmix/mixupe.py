@@ -20,6 +20,9 @@ from jaxmix.losses import LossFn
 from jaxmix.mixing import Plan
 from jaxmix.penalties import Penalty
 
+PENALTY_AT = ("clean", "mixed")
+CLEAN_PASSES = ("joint", "separate", "split")
+
 
 class MixupEAux(NamedTuple):
   """What `mixupe_loss` computed on the way.
@@ -170,8 +173,8 @@ def mixupe_loss(
     0.6461 0.0672
   """
   penalty = _checked(x, labels, plan, penalty, mix_at, axis_name)
-  checks.choice("penalty_at", penalty_at, ("clean", "mixed"))
-  checks.choice("clean_pass", clean_pass, ("joint", "separate", "split"))
+  checks.choice("penalty_at", penalty_at, PENALTY_AT)
+  checks.choice("clean_pass", clean_pass, CLEAN_PASSES)
   count = _clean_count(len(plan.lam), clean_fraction)
   eta = checks.scalar("eta", eta)
   targets = plan.targets(labels)

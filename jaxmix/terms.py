@@ -103,7 +103,10 @@ def _label_dot(vectors, labels, link):
   """y_i^T v_i for integer or dense labels, [B]."""
   checks.label_array("labels", labels)
   integer = jnp.issubdtype(jnp.result_type(labels), jnp.integer)
-  if link == "softmax" and integer:
+  # Under the sigmoid, [B] integers beside [B, K] logits are classes, too: one
+  # of K logistic losses has the label 1. [B, K] integers are those 0s and 1s.
+  classes = link == "softmax" or jnp.ndim(labels) < vectors.ndim
+  if integer and classes:
     if jnp.shape(labels) != vectors.shape[:1]:
       raise ValueError(
         f"integer labels must be [B] = {vectors.shape[:1]}, got "

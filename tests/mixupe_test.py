@@ -727,10 +727,10 @@ def test_penalty_errors():
     ((f[0], jnp.zeros(4)), {"link": "softmax"}, ValueError, "logits must be"),
     ((f[None], jnp.zeros(1, int)), {}, ValueError, "logits must be .B, K."),
     (
-      (f, jnp.zeros(3, int)),
+      (f, jnp.zeros((3, 1), int)),
       {"link": "sigmoid"},
       ValueError,
-      r"labels must have the logits' shape \(3, 4\), got \(3,\)",
+      r"labels must have the logits' shape \(3, 4\), got \(3, 1\)",
     ),
   ]
   for args, options, error, message in cases:
@@ -781,3 +781,20 @@ def test_properties(kind, size, seed, alpha, eta, real):
   np.testing.assert_allclose(loss, aux.mixup_loss, rtol=1e-5, atol=1e-7)
   assert aux.penalty >= 0.0 and 0.0 < aux.scale <= 1.0 + 1e-6
   assert mask.any() or (loss == 0.0 and aux.penalty == 0.0)
+
+
+def test_classes_under_the_sigmoid_are_one_against_the_rest():
+  """Integer labels [B] beside logits [B, K] are the one-hot rows."""
+  logits = jnp.array([[0.3, -1.0, 2.0], [1.5, 0.0, -0.5]])
+  labels = jnp.array([2, 0])
+  one_hot = jax.nn.one_hot(labels, 3)
+  own = directional.directional_penalty(logits, labels, link="sigmoid")
+  np.testing.assert_allclose(
+    own,
+    directional.directional_penalty(logits, one_hot, link="sigmoid"),
+    rtol=1e-6,
+  )
+  whole = directional.directional_penalty(
+    logits, one_hot.astype(jnp.int32), link="sigmoid"
+  )
+  np.testing.assert_allclose(own, whole, rtol=1e-6)

@@ -15,6 +15,7 @@ from experiments import inputs, parallel
 from experiments.configs import common
 from experiments.forecast import chips, program
 from experiments.forecast import roofline as roofline_lib
+from jaxmix import mixupe
 
 NOTE = (
   "A model, not a measurement: the step was compiled for this topology, not "
@@ -47,7 +48,7 @@ COMPARISONS: dict[str, dict[str, Mapping[str, Any]]] = {
   },
   "clean_pass": {
     kind: {**_CLEAN, "clean_fraction": 1.0, "clean_pass": kind}
-    for kind in ("joint", "split", "separate")
+    for kind in mixupe.CLEAN_PASSES
   },
   "pairing": {
     "permutation": {"pairing": "permutation"},

@@ -21,7 +21,7 @@ from experiments.methods.method import Outcome as Outcome
 from experiments.methods.method import Setting as Setting
 from experiments.methods.method import Values as Values
 from experiments.tasks import Task
-from jaxmix import policies
+from jaxmix import mixupe, policies
 
 FREE: frozenset[str] = frozenset()
 VALUES = ("alpha", "beta", "eta")
@@ -128,9 +128,9 @@ def check(config: ConfigDict) -> None:
   for key, options in (
     ("pairing", PAIRINGS),
     ("penalty", ("approximate", "exact", "taylor")),
-    ("penalty_at", ("clean", "mixed")),
+    ("penalty_at", mixupe.PENALTY_AT),
     ("penalty_form", ("absolute", "release")),
-    ("clean_pass", ("joint", "split", "separate")),
+    ("clean_pass", mixupe.CLEAN_PASSES),
   ):
     if config[key] not in options:
       raise ValueError(

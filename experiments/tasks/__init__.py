@@ -22,19 +22,20 @@ class Entry(NamedTuple):
     create: (config, spec) -> Task.
     measures: config, as a mapping -> what its evaluation lines hold, the most
       important first; the report asks without a data set.
-    every: all measures there are, in the order of tables.
+    every: config -> all measures that runs of its kind can have, in the order
+      of tables.
   """
 
   create: Callable[[ConfigDict, Spec], Task]
   measures: Callable[[Mapping[str, Any]], tuple[Measure, ...]]
-  every: tuple[Measure, ...]
+  every: Callable[[Mapping[str, Any]], tuple[Measure, ...]]
 
 
 TASKS: dict[str, Entry] = {
   "classification": Entry(
-    classification.create, classification.measures, classification.EVERY
+    classification.create, classification.measures, classification.every
   ),
-  "cosine": Entry(cosine.create, cosine.measures, cosine.EVERY),
+  "cosine": Entry(cosine.create, cosine.measures, cosine.measures),
 }
 
 
@@ -72,7 +73,7 @@ def measures(config: Mapping[str, Any]) -> tuple[Measure, ...]:
 
 def every(config: Mapping[str, Any]) -> tuple[Measure, ...]:
   """Returns all measures that runs of the config's task can have."""
-  return _entry(config).every
+  return _entry(config).every(config)
 
 
 def _entry(config: Mapping[str, Any]) -> Entry:

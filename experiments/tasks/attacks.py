@@ -25,9 +25,10 @@ def defaults() -> ConfigDict:
 
 def check(config: ConfigDict) -> None:
   """Raises ValueError for a norm, size or number of steps that is none."""
-  if config.pgd_norm not in ("linf", "l2"):
+  norms = jaxmix.attacks.NORMS
+  if config.pgd_norm not in norms:
     raise ValueError(
-      f"pgd_norm must be one of linf, l2; got {config.pgd_norm!r}."
+      f"pgd_norm must be one of {', '.join(norms)}; got {config.pgd_norm!r}."
     )
   for key in ("fgsm_epsilon", "pgd_epsilon"):
     if not 0.0 <= config[key] < math.inf:

@@ -1,13 +1,14 @@
-"""Classification: one of K classes, under softmax or K logistic losses."""
+"""Classification: one of K classes, by cross-entropy or K logistic losses."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
+import optax
 
 from experiments.inputs.dataset import Batch, Spec
 from experiments.tasks import attacks
@@ -32,6 +33,9 @@ CALIBRATION = Measure(
   "expected calibration error",
   "%",
   100.0,
+)
+LOGISTIC = Measure(
+  "loss", "logistic_loss_nats", "logistic loss", "nats", decimals=4
 )
 TOP5 = Measure(
   "accuracy_top5", "top5_error_percent", "top-5 error", "%", -100.0, 1.0
@@ -59,18 +63,62 @@ PGD = Measure(
   1.0,
   notes=(_ON_PIXELS, _PGD),
 )
-EVERY = (ERROR, LIKELIHOOD, CALIBRATION, FGSM, PGD, TOP5)
+
+
+class Loss(NamedTuple):
+  """A loss of one of K classes.
+
+  Attributes:
+    value: (logits [B, K], labels [B], label smoothing) -> [B], in nats.
+    link: see `Task`.
+    probabilities: logits -> [B, K], what the calibration is of.
+    measure: its mean over the evaluation examples.
+  """
+
+  value: Callable[[jax.Array, jax.Array, float], jax.Array]
+  link: str
+  probabilities: Callable[[jax.Array], jax.Array]
+  measure: Measure
+
+
+def _cross_entropy(logits, labels, smoothing):
+  return jaxmix.losses.softmax_cross_entropy(
+    logits, labels, label_smoothing=smoothing
+  )
+
+
+def _logistic(logits, labels, smoothing):
+  targets = jax.nn.one_hot(labels, logits.shape[-1], dtype=jnp.float32)
+  targets = optax.smooth_labels(targets, smoothing)
+  return jnp.sum(jaxmix.losses.logistic(logits, targets), axis=-1)
+
+
+LOSSES: dict[str, Loss] = {
+  "cross_entropy": Loss(_cross_entropy, "softmax", jax.nn.softmax, LIKELIHOOD),
+  "logistic": Loss(_logistic, "sigmoid", jax.nn.sigmoid, LOGISTIC),
+}
 
 
 def defaults() -> ConfigDict:
   """The keys of classification alone."""
   config = ConfigDict()
+  # Or logistic: K losses, of one class against the rest each.
+  config.loss = "cross_entropy"
   config.label_smoothing = 0.0
   return config
 
 
 def check(config: ConfigDict) -> None:
-  """Raises ValueError for a label_smoothing that is no share."""
+  """Raises ValueError for what no data set could make right."""
+  if config.loss not in LOSSES:
+    raise ValueError(
+      f"loss must be one of {', '.join(LOSSES)}; got {config.loss!r}."
+    )
+  if config.loss == "logistic" and attacks.names(config):
+    raise ValueError(
+      f"{attacks.names(config)[0]}_epsilon does not apply to loss='logistic': "
+      "attacks climb the cross-entropy of logits."
+    )
   if not 0.0 <= config.label_smoothing <= 1.0:
     raise ValueError(
       f"label_smoothing must lie in [0, 1], got {config.label_smoothing}."
@@ -85,15 +133,15 @@ def create(config: ConfigDict, spec: Spec) -> Task:
   """
   attacks.check_bounds(config, spec.scale.bounds)
 
+  loss = LOSSES[config.loss]
+
   def loss_fn(logits, labels):
-    return jaxmix.losses.softmax_cross_entropy(
-      logits, labels, label_smoothing=config.label_smoothing
-    )
+    return loss.value(logits, labels, config.label_smoothing)
 
   def sums(predict: Callable[[Any], jax.Array], batch: Batch) -> Sums:
     inputs, labels, mask = batch["inputs"], batch["label"], batch["mask"]
     logits = predict(inputs)
-    found = evaluation_sums(logits, labels, mask)
+    found = evaluation_sums(logits, labels, mask, loss)
     for name, moved in attacks.attacked(
       config, predict, inputs, labels, spec.scale.bounds
     ):
@@ -103,7 +151,7 @@ def create(config: ConfigDict, spec: Spec) -> Task:
   return Task(
     num_outputs=spec.num_classes,
     loss_fn=loss_fn,
-    link="softmax",
+    link=loss.link,
     hits={"accuracy": hit},
     sums=sums,
     means=means,
@@ -122,16 +170,19 @@ def hit(logits: jax.Array, labels: jax.Array) -> jax.Array:
 
 
 def evaluation_sums(
-  logits: jax.Array, labels: jax.Array, mask: jax.Array
+  logits: jax.Array,
+  labels: jax.Array,
+  mask: jax.Array,
+  loss: Loss,
 ) -> Sums:
   """The sums over real examples that `means` divides.
 
-  loss (negative log-likelihood, nats), correct, top5_correct where there are
+  loss (without smoothing), correct, top5_correct where there are
   more than 20 classes, and confidence and correct in equal bins of confidence.
   """
-  losses = jaxmix.losses.softmax_cross_entropy(logits, labels)
+  losses = loss.value(logits, labels, 0.0)
   correct = (best(logits) == labels) & mask
-  confidence = jnp.max(jax.nn.softmax(logits), axis=-1)
+  confidence = jnp.max(loss.probabilities(logits), axis=-1)
   bins = jnp.clip(
     jnp.ceil(confidence * CALIBRATION_BINS).astype(jnp.int32) - 1,
     0,
@@ -175,7 +226,7 @@ def means(sums: Mapping[str, Any], examples: float) -> dict[str, float]:
 
 def measures(config: Mapping[str, Any]) -> tuple[Measure, ...]:
   """What evaluation lines hold under a config; top-5 only of many classes."""
-  found = [ERROR, LIKELIHOOD, CALIBRATION]
+  found = [ERROR, _loss_of(config).measure, CALIBRATION]
   for name in attacks.names(config):
     measure = {"fgsm": FGSM, "pgd": PGD}[name]
     title = measure.name
@@ -185,6 +236,16 @@ def measures(config: Mapping[str, Any]) -> tuple[Measure, ...]:
     title += f" at ε = {config[f'{name}_epsilon']:.3g}"
     found.append(measure._replace(name=title))
   return (*found, TOP5)
+
+
+def every(config: Mapping[str, Any]) -> tuple[Measure, ...]:
+  """All that runs of the config's loss can have, in the order of tables."""
+  return (ERROR, _loss_of(config).measure, CALIBRATION, FGSM, PGD, TOP5)
+
+
+def _loss_of(config: Mapping[str, Any]) -> Loss:
+  # Runs from before there was a choice do not have the key.
+  return LOSSES[config.get("loss", "cross_entropy")]
 
 
 def count(claims: jax.Array) -> jax.Array:

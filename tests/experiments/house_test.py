@@ -77,12 +77,12 @@ def halves(alpha, beta, **options):
 
 @pytest.fixture
 def house(monkeypatch):
-  every = (ERROR,)
+  every = lambda config: (ERROR,)
   monkeypatch.setitem(memory.LOADERS, "line", load_line)
   monkeypatch.setitem(
     tasks.TASKS,
     "regression",
-    tasks.Entry(regression, lambda config: every, every),
+    tasks.Entry(regression, every, every),
   )
   monkeypatch.setitem(
     methods.METHODS, "halves", methods.Entry(methods.mixing.by_policy(halves))

@@ -4,8 +4,12 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from experiments import tasks, train
 from experiments.configs import common, digits
+from experiments.inputs import images
 from experiments.tasks import attacks, classification
+
+LOSS = classification.LOSSES["cross_entropy"]
 
 
 @pytest.mark.parametrize(
@@ -52,14 +56,55 @@ def test_attacks_need_a_box():
 def test_top_five_counts_where_there_are_many_classes():
   logits = jnp.zeros((2, 30)).at[0, :6].set(jnp.arange(6.0)).at[1, 7].set(1.0)
   labels = jnp.array([1, 7])
-  sums = classification.evaluation_sums(logits, labels, jnp.array([True, True]))
+  sums = classification.evaluation_sums(
+    logits, labels, jnp.array([True, True]), LOSS
+  )
   assert float(sums["top5_correct"]) == 2.0
   labels = jnp.array([0, 7])
   sums = classification.evaluation_sums(
-    logits, labels, jnp.array([True, False])
+    logits, labels, jnp.array([True, False]), LOSS
   )
   assert float(sums["top5_correct"]) == 0.0
   few = classification.evaluation_sums(
-    logits[:, :20], labels, jnp.array([True, True])
+    logits[:, :20], labels, jnp.array([True, True]), LOSS
   )
   assert "top5_correct" not in few
+
+
+def test_logistic_losses_by_hand():
+  """log(1 + e^f) for the rest, log(1 + e^-f) for the label; smoothed apart."""
+  config = common.resolve(
+    digits.get_config("loss=logistic,fgsm_epsilon=0.0,label_smoothing=0.2")
+  )
+  task = tasks.create(config, images.DIGITS._replace(num_classes=2))
+  assert (task.num_outputs, task.link) == (2, "sigmoid")
+  logits, labels = jnp.array([[0.0, np.log(3.0)]]), jnp.array([1])
+  plain = np.log(2.0) + np.log(4.0 / 3.0)
+  sums = task.sums(
+    lambda inputs: logits,
+    {"inputs": logits, "label": labels, "mask": jnp.array([True])},
+  )
+  np.testing.assert_allclose(sums["loss"], plain, rtol=1e-6)
+  # The confidence is the sigmoid's 3/4, in the bin (11/15, 12/15].
+  np.testing.assert_allclose(sums["bin_confidence"][11], 0.75, rtol=1e-6)
+  # Targets (0.1, 0.9): each moves its loss by 0.1 f.
+  smoothed = plain + 0.1 * np.log(3.0)
+  np.testing.assert_allclose(
+    task.loss_fn(logits, labels), [smoothed], rtol=1e-6
+  )
+  assert [m.key for m in task.measures][1] == "logistic_loss_nats"
+
+
+def test_mixupe_trains_on_logistic_losses(tmp_path):
+  config = digits.get_config(
+    "method=mixupe,loss=logistic,fgsm_epsilon=0.0,model=mlp,batch_size=64,"
+    "total_steps=40,warmup_steps=5,eval_every=40,log_every=20,eta=0.1"
+  )
+  config.model_options.features = (32,)
+  result = train.train_and_evaluate(config, tmp_path)
+  assert result["accuracy"] > 0.7
+
+
+def test_attacks_on_logistic_losses_are_refused():
+  with pytest.raises(ValueError, match="fgsm_epsilon does not apply to loss="):
+    common.resolve(digits.get_config("loss=logistic"))
