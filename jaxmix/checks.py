@@ -43,6 +43,7 @@ def scalar(
     TypeError: if the value is not a real number.
     ValueError: if it is not a scalar, or known and out of range or not finite.
   """
+  # float() below would take True for 1.0, and "0.5" for 0.5.
   if isinstance(value, (bool, str, bytes)) or value is None:
     raise TypeError(f"{name} must be a real number, got {value!r}.")
   if np.ndim(value) != 0:
@@ -51,10 +52,12 @@ def scalar(
       f"several values, vmap over {name}."
     )
   if isinstance(value, jax.core.Tracer):
+    # Strict promotion refuses bfloat16 or integers beside float32.
     return jnp.asarray(value, jnp.float32)
   number = float(value)
   below = low is not None and (number <= low if open_low else number < low)
   above = high is not None and number > high
+  # nan compares as neither below nor above.
   if below or above or not np.isfinite(number):
     left = "(-inf" if low is None else f"{'(' if open_low else '['}{low:g}"
     right = "inf)" if high is None else f"{high:g}]"
@@ -64,6 +67,7 @@ def scalar(
 
 def place(name: str, value: int) -> None:
   """Raises unless `value` can be a place of a model, see `jaxmix.hidden`."""
+  # bool is a subclass of int: True would be place 1.
   if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
     raise TypeError(
       f"{name} must be a static integer, got {value!r}; find a place by its "
@@ -119,6 +123,7 @@ def floating(name: str, tree: chex.ArrayTree) -> None:
 def label_array(name: str, labels: chex.Array) -> None:
   """Raises TypeError unless `labels` are integers or floating probabilities."""
   dtype = jnp.result_type(labels)
+  # bool is a subtype of neither: a mask in the labels' place is refused.
   if jnp.issubdtype(dtype, jnp.integer) or jnp.issubdtype(dtype, jnp.floating):
     return
   raise TypeError(
@@ -146,6 +151,7 @@ def mask_array(mask: chex.Array | None, size: int) -> None:
 def bound_axis(axis_name: str) -> None:
   """Raises ValueError unless `axis_name` is bound where this is called."""
   try:
+    # A static size, not a collective: the check costs nothing at run time.
     jax.lax.axis_size(axis_name)
   except NameError:
     raise ValueError(

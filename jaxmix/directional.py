@@ -49,6 +49,7 @@ def directional_penalty(
     >>> print(jaxmix.directional_penalty(logits, jnp.array([1])).round(3))
     [0.275]
   """
+  # The second logits stand for df(x_i) x_i, which no pass has to compute.
   return terms.residual_dot(logits, logits, labels, link)
 
 
@@ -91,7 +92,9 @@ def exact_directional_penalty(
   checks.floating("x", x)
   checks.batch_size(x=x)
   direction = terms.towards_mean(x, input_mean)
+  # One tangent moves all examples at once, see `jaxmix.hold`.
   logits, tangent = differentiate(lambda: jax.jvp(apply_fn, (x,), (direction,)))
+  # residual_dot has the y - g of eq. (2), and eq. (1) has g - y.
   return -terms.residual_dot(logits, tangent, labels, link)
 
 

@@ -114,7 +114,11 @@ class MixPlan:
       x = jnp.asarray(x)
       wide = x.dtype if jnp.finfo(x.dtype).bits > 32 else jnp.float32
       own = losses.expand(lam, x.ndim).astype(wide)
+      # Looked up before it is widened: bfloat16 rows are half the bytes,
+      # and the only ones that a TPU permutes by a product.
       other = look_up(other, self.partner).astype(wide)
+      # Two products, not x + (1 - lam) (other - x): at lam = 0 that sum rounds,
+      # and this is the partner exactly.
       mixed = own * x.astype(wide) + (1.0 - own) * other
       # 0 * inf is nan: a partner of no weight must not count.
       return jnp.where(own == 1.0, x, mixed.astype(x.dtype))
@@ -154,6 +158,7 @@ def mixed_targets(plan: Any, labels: chex.Array) -> MixedTargets:
   checks.batch_size(plan=plan.lam, labels=labels)
   labels = jnp.asarray(labels)
   others = plan.source.labels(labels)
+  # Side by side, not blended: target-linear losses need no [B, K] one-hot.
   return MixedTargets(labels, look_up(others, plan.partner), plan.weight)
 
 
@@ -195,16 +200,19 @@ def draw(
   if batch_size < 1:
     raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
   checks.mask_array(mask, batch_size)
+  # A key each: plans that differ in their pairing alone share their lam.
   key_lam, key_pair = jax.random.split(key)
   lam, weight = policy.sample(key_lam, (batch_size,))
   partners = pairing(key_pair, batch_size, mask)
   if partners.valid is not None:
     lam = jnp.where(partners.valid, lam, 1.0)
+    # Else the label would be shared with a partner that is not in the input.
     weight = jnp.where(partners.valid, weight, 1.0)
   return MixPlan(
     lam=lam,
     weight=weight,
     partner=partners.index,
+    # The law's, a constant as in MixupE's listing, not the mean of this draw's.
     mean_shift=policy.mean_shift,
     mask=mask,
     source=partners.source,

@@ -288,6 +288,7 @@ def mixupe_value_and_grad(
   # replica to replica may go through: shard_map takes all that does for such.
   clean, _ = jax.lax.optimization_barrier((clean, grads))
   (term, aux), slopes = second(params, clean, aux)
+  # A traced eta is float32, which would widen bfloat16 gradients.
   grads = jax.tree.map(
     lambda g, s: g + jnp.asarray(eta, g.dtype) * s, grads, slopes
   )
@@ -318,6 +319,7 @@ def _loss_share(loss_fn, logits, targets, mask, axis_name):
     raise ValueError(
       f"loss_fn must return [B] = [{len(logits)}] losses, got {values.shape}."
     )
+  # The mean of bfloat16 losses would keep 8 bits, and kappa with it.
   return replicas.mean_share(values.astype(jnp.float32), mask, axis_name)
 
 
@@ -325,6 +327,8 @@ def _enhanced(loss, term, eta, logits, aux, axis_name):
   """kappa (L + eta R) of this replica's shares, and what came with it."""
   total_loss, total_term = jax.lax.stop_gradient((loss, term))
   if axis_name is not None:
+    # With a kappa of each replica's own the gradient would depend on how many
+    # there are. Stacked: one collective costs less than two.
     total_loss, total_term = jax.lax.pmean(
       jnp.stack([total_loss, total_term]), axis_name
     )
@@ -355,6 +359,8 @@ def _checked(x, labels, plan, penalty, mix_at, axis_name) -> Penalty:
 
 def _scale(loss, penalty, eta):
   """kappa of eq. (5), without gradient."""
+  # Where the sum is 0, eq. (5) has no value. Divided by 1 there: jax_debug_nans
+  # can stop at a nan even if jnp.where drops it.
   total = jnp.abs(loss + eta * penalty)
   safe = jnp.where(total > 0.0, total, 1.0)
   scale = jnp.where(total > 0.0, jnp.abs(loss) / safe, 1.0)

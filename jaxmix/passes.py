@@ -86,6 +86,7 @@ def run(
   if clean_pass == "none":
     line = mixed_line(apply_fn, x, plan, penalty, place)
     logits, moved, aux = follow(line, penalty)
+    # All B are differentiated though m are kept: the rest share their pass.
     return Passes(logits, logits[:count], [m[:count] for m in moved], aux)
   clean = first(x, count)
   if clean_pass == "separate":
@@ -143,6 +144,7 @@ def mixed_line(apply_fn, x, plan, penalty, place) -> Line:
 def clean_line(apply_fn, clean, penalty, place, **state) -> Line:
   """The clean examples, towards the mean."""
   call = functools.partial(apply_fn, **state)
+  # At order 0 nothing moves, and the model needs no tap.
   if place == 0 or penalty.order == 0:
     return Line(call, clean, _towards(clean, penalty))
   tap = lambda move: hidden.At(None, place, move=move)
@@ -157,6 +159,8 @@ def both_line(apply_fn, x, clean, plan, penalty, place, split) -> Line:
     return _tapped_line(apply_fn, x, penalty, tap)
   inputs, direction = plan.mix(x), _towards(clean, penalty)
   if direction is not None:
+    # The mixed part's derivatives are zeros that cost as much as any: one batch
+    # has one tangent.
     direction = _concatenate(jax.tree.map(jnp.zeros_like, inputs), direction)
   sizes = checks.batch_size(mixed=inputs), count
   call = functools.partial(apply_fn, parts=sizes) if split else apply_fn

@@ -68,10 +68,13 @@ class Penalty:
       labels: as in `directional_penalty`.
       link: as in `directional_penalty`.
     """
+    # A single term has a closed form, which spares the Taylor series of the
+    # log-partition. Of `exact` it is -q_i, and abs does not mind the sign.
     if len(moved) == 1:
       signed = [directional_terms.residual_dot(logits, moved[0], labels, link)]
     else:
       signed = directional_terms.loss_derivatives(logits, moved, labels, link)
+    # Each example's, as in eq. (4): terms of both signs would cancel in a sum.
     return [self.size(term) for term in signed]
 
   def share(
@@ -96,6 +99,7 @@ class Penalty:
 
   def _factors(self, plan, count, axis_name) -> list[chex.Array]:
     """E[(1 - lam)^j] / j! for j = 1..count."""
+    # Known for every policy: only higher factors need moments or an estimate.
     factors = [jnp.asarray(plan.mean_shift, jnp.float32)]
     for j in range(2, count + 1):
       if self.moments is not None:
@@ -104,6 +108,7 @@ class Penalty:
         powers = policies.shift_power(plan.lam, plan.weight, j)
         moment = replicas.mean_share(powers, plan.mask, axis_name)
         if axis_name is not None:
+          # A product of shares does not average to the product of the means.
           moment = jax.lax.pmean(moment, axis_name)
       factors.append(moment / math.factorial(j))
     return factors

@@ -37,12 +37,14 @@ def loss_derivatives(
 ) -> list[chex.Array]:
   """Derivatives of h(f) - y f from those of f, float32 [B] each."""
   link = _link(logits, link)
+  # In float32: h's and y f's derivatives nearly cancel where the model is sure.
   logits = logits.astype(jnp.float32)
   series = [term.astype(jnp.float32) for term in series]
 
   def partition(f):
     if link == "softmax":
       return jax.nn.logsumexp(f, axis=-1)
+    # The paper's logistic loss has one output; those of K classes add up.
     return _sum_classes(taylor.softplus(f))
 
   return [
@@ -60,6 +62,7 @@ def towards_mean(x, input_mean):
     return jax.tree.map(
       lambda leaf: jnp.asarray(input_mean, leaf.dtype) - leaf, x
     )
+  # In x's own dtype, the only one that jvp takes for a tangent of x.
   return jax.tree.map(
     lambda leaf, mean: jnp.asarray(mean, leaf.dtype) - leaf, x, input_mean
   )
@@ -70,6 +73,7 @@ def residual_dot(logits, vectors, labels, link):
   link = _link(logits, link)
   logits = logits.astype(jnp.float32)
   vectors = vectors.astype(jnp.float32)
+  # No stop_gradient on g(f): the paper's listing differentiates through it.
   if link == "softmax":
     pulled = jnp.sum(jax.nn.softmax(logits) * vectors, axis=-1)
   else:

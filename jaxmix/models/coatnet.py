@@ -47,7 +47,9 @@ class SqueezeExcite(nn.Module):
   @nn.compact
   def __call__(self, x: chex.Array) -> chex.Array:
     """Maps [B, H, W, C] to the same shape."""
+    # Summed in float32, over 3136 pixels in S1 of a 224 x 224 image.
     means = interface.pool(x).astype(self.dtype)
+    # GELU as in the blocks around it, where Hu et al. have ReLU.
     y = nn.gelu(nn.Dense(self.hidden, dtype=self.dtype, name="squeeze")(means))
     y = nn.Dense(x.shape[-1], dtype=self.dtype, name="excite")(y)
     return x * nn.sigmoid(y)[:, None, None, :]
@@ -96,6 +98,8 @@ class MBConv(nn.Module):
 
     conv = functools.partial(nn.Conv, dtype=self.dtype, kernel_init=_conv_init)
     y = norm(x, "norm")
+    # Strided, it drops three pixels of four, as eq. (5) has it. MobileNetV2
+    # strides the depthwise one, which makes this one cost four times as much.
     y = conv(
       hidden,
       (1, 1),
@@ -118,6 +122,7 @@ class MBConv(nn.Module):
       dtype=self.dtype,
       name="squeeze_excite",
     )(y)
+    # With a bias, like the shortcut: no norm follows that would remove it.
     y = conv(self.width, (1, 1), name="project")(y)
     if self.stride > 1:
       x = conv(self.width, (1, 1), name="shortcut")(_halve(x))
@@ -199,6 +204,7 @@ class TransformerBlock(nn.Module):
       x, y = _halve(x), _halve(y)
       x = nn.Dense(self.width, dtype=self.dtype, name="shortcut")(x)
     batch, height, width, channels = y.shape
+    # The paper is silent on its initialization; 0.02 is ViT's for positions.
     table = self.param(
       "relative_bias",
       nn.initializers.normal(0.02),
@@ -372,6 +378,7 @@ class CoAtNet(nn.Module):
       self.widths[0],
       (3, 3),
       strides=(stride, stride),
+      # A norm would remove it; on S1's shortcut none follows the last one.
       use_bias=last,
       dtype=self.dtype,
       kernel_init=_conv_init,

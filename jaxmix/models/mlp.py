@@ -83,5 +83,7 @@ class MLP(nn.Module):
       x = nn.relu(layer(x))
       if index < len(self.features) - 1:
         x, parts = tapped(f"dense{index + 1}", x, parts)
+    # The head is small, and its logits would often tie in bfloat16.
     x, _ = tapped("readout", x.astype(jnp.float32), parts)
+    # No ReLU follows: linen's own initialization, LeCun's, is for such a layer.
     return nn.Dense(self.num_classes, use_bias=self.use_bias, name="head")(x)

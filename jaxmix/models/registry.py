@@ -94,6 +94,7 @@ def create(name: str, num_classes: int, **options: Any) -> nn.Module:
     raise ValueError(f"num_classes must be positive, got {num_classes}.")
   module, defaults = _ENTRIES[name]
   known = {field.name for field in dataclasses.fields(module)}
+  # linen gives every module the fields parent and name: not options of a model.
   known -= {"num_classes", "parent", "name"}
   unknown = sorted(options.keys() - known)
   if unknown:

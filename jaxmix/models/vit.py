@@ -58,6 +58,7 @@ class EncoderBlock(nn.Module):
       hidden=self.mlp_dim,
       dtype=self.dtype,
       dropout=self.dropout,
+      # In the authors' code these biases alone do not start at 0.
       bias_init=nn.initializers.normal(1e-6),
       name="mlp",
     )(y, train)
@@ -151,6 +152,8 @@ class VisionTransformer(nn.Module):
       )
 
     patch = (self.patch_size, self.patch_size)
+    # Eq. (1)'s dense layer over flattened patches; to cut those out first would
+    # transpose the images.
     x = nn.Conv(
       self.hidden_size,
       patch,
@@ -176,6 +179,7 @@ class VisionTransformer(nn.Module):
     x, parts = tapped("embedding", x, parts)
 
     for index, rate in enumerate(drop_path_rates(self.drop_path, self.depth)):
+      # `remat_block` counts arguments: parts keep their place, though unused.
       x = block(
         num_heads=self.num_heads,
         mlp_dim=self.mlp_dim,
