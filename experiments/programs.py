@@ -36,6 +36,7 @@ class Cache:
     """Returns the mapped steps of a resolved config over a data set's spec."""
     described = json.loads(config.to_json_best_effort())
     free = {"seed", "eval_every"}
+    # What changes no number, less what may change a program all the same.
     free |= common.FREE_KEYS - {"parallel", "data_dir"}
     shared = {k: v for k, v in described.items() if k not in free}
     # Methods and optimisers differ in how they train, not in how they are
@@ -53,6 +54,7 @@ class Cache:
       other = self._evaluations.get(part)
       if other is None or other.spec != spec:
         other = self._evaluations[part] = _Made(spec, programs)
+      # Compiled code belongs to a function: the older one has it already.
       programs = programs._replace(evaluate=other.programs.evaluate)
       made = self._made[key] = _Made(spec, programs)
     return made.programs

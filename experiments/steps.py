@@ -79,6 +79,7 @@ def create(config: ConfigDict, spec: Spec) -> Steps:
     )
 
   def train(state, batch, key, values):
+    # By the step, not split off the last one's: a resumed run draws the same.
     key_shared = jax.random.fold_in(key, state.step)
     key = jax.random.fold_in(key_shared, jax.lax.axis_index(AXIS))
     key_plan, key_network = jax.random.split(key)
@@ -101,6 +102,7 @@ def create(config: ConfigDict, spec: Spec) -> Steps:
       params=params,
       batch_stats=outcome.state,
       opt_state=opt_state,
+      # Of the norms' running averages, too, as in MixupE's section 3.1.
       polyak=polyak_update(
         state.polyak, (params, outcome.state), state.step, config.polyak_rate
       ),
@@ -120,6 +122,7 @@ def create(config: ConfigDict, spec: Spec) -> Steps:
         return network.apply(params, network_state, to_float(inputs))[0]
 
       sums[whose] = task.sums(predict, batch)
+    # Sums, not means: replicas may hold different numbers of real examples.
     return jax.lax.psum(sums, AXIS)
 
   def means(sums):

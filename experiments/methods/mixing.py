@@ -38,6 +38,7 @@ def by_policy(
       return jaxmix.draw(
         key,
         size,
+        # Arrays, so that all alphas and betas of a sweep share one program.
         policy=policy(values["alpha"], values["beta"], **options),
         pairing=make_pairing(setting, batch),
       )
@@ -106,6 +107,7 @@ def mixed_gradient(
     loss = jnp.mean(
       jaxmix.mixed_loss(task.loss_fn, outputs, plan.targets(labels))
     )
+    # Told, not differentiated: what replicas average is their gradients, below.
     total = jax.lax.pmean(jax.lax.stop_gradient(loss), axis_name)
     return loss, jaxmix.MixupEAux(
       total, jnp.zeros_like(total), jnp.ones_like(total), outputs, state
@@ -161,6 +163,7 @@ def mixed_gradient(
     "scale": aux.scale,
   }
   for name, hit in task.hits.items():
+    # Weighted as the labels are: either of two even classes is half a hit.
     hits = jaxmix.mixed_loss(hit, aux.logits, plan.targets(labels))
     metrics[name] = jax.lax.pmean(jnp.mean(hits), axis_name)
   return Outcome(aux.aux, metrics), grads

@@ -64,6 +64,7 @@ def create(
     options = {}
     if parts is not None and "parts" in takes:
       options["parts"] = parts
+    # Without batch statistics all clean passes are equal, and parts are moot.
     elif parts is not None and state:
       raise ValueError(
         f"model={config.model!r} has batch statistics but takes no `parts`: "
@@ -148,5 +149,6 @@ def _module(config, num_outputs, axis_name, dtype) -> nn.Module:
 def _dropout_key(key: jax.Array, impl: str) -> jax.Array:
   if impl == "threefry2x32":
     return key
+  # The keys of rbg and unsafe_rbg, the hardware's generators, are four words.
   bits = jax.random.bits(key, (4,), jnp.uint32)
   return jax.random.wrap_key_data(bits, impl=impl)

@@ -183,6 +183,7 @@ def evaluation_sums(
   losses = loss.value(logits, labels, 0.0)
   correct = (best(logits) == labels) & mask
   confidence = jnp.max(loss.probabilities(logits), axis=-1)
+  # Open on the left, as Guo et al. have them; 0 goes to the first.
   bins = jnp.clip(
     jnp.ceil(confidence * CALIBRATION_BINS).astype(jnp.int32) - 1,
     0,
@@ -208,6 +209,7 @@ def means(sums: Mapping[str, Any], examples: float) -> dict[str, float]:
   bins of confidence, Guo et al., 2017), and fgsm_accuracy, pgd_accuracy,
   accuracy_top5 where they were measured.
   """
+  # A bin's gap times its share of the examples: its own count cancels.
   gaps = jnp.abs(sums["bin_confidence"] - sums["bin_correct"])
   fields = {
     "loss": float(sums["loss"]) / examples,
@@ -250,4 +252,5 @@ def _loss_of(config: Mapping[str, Any]) -> Loss:
 
 def count(claims: jax.Array) -> jax.Array:
   """How many are true, float32."""
+  # Exact up to 2^24 examples.
   return jnp.sum(claims, dtype=jnp.float32)
