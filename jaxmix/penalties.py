@@ -29,7 +29,8 @@ class Penalty:
   Attributes:
     order: how many derivatives of the logits towards the mean the model's pass
       must bring, j = 1..order; 0: none, the logits stand for their first.
-    size: signed terms [B] to what is averaged, [B].
+    size: signed terms [B] to what is averaged, [B]: at order 0 qbar_i, else the
+      loss's own j-th derivatives towards the mean, of which q_i is the first.
     input_mean: xbar, as in `exact_directional_penalty`.
     moments: E[(1 - lam)^j] for j = 0..order, or None: the plan's mean_shift
       for j = 1, and for higher j a mean over the plan.
@@ -69,9 +70,10 @@ class Penalty:
       link: as in `directional_penalty`.
     """
     # A single term has a closed form, which spares the Taylor series of the
-    # log-partition. Of `exact` it is -q_i, and abs does not mind the sign.
+    # log-partition: qbar_i, or with a derivative in place of f, -q_i.
     if len(moved) == 1:
-      signed = [directional_terms.residual_dot(logits, moved[0], labels, link)]
+      term = directional_terms.residual_dot(logits, moved[0], labels, link)
+      signed = [-term if self.order else term]
     else:
       signed = directional_terms.loss_derivatives(logits, moved, labels, link)
     # Each example's, as in eq. (4): terms of both signs would cancel in a sum.

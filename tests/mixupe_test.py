@@ -798,3 +798,20 @@ def test_classes_under_the_sigmoid_are_one_against_the_rest():
     logits, one_hot.astype(jnp.int32), link="sigmoid"
   )
   np.testing.assert_allclose(own, whole, rtol=1e-6)
+
+
+def test_a_penaltys_size_is_given_the_losss_own_derivatives():
+  """q_i itself at order 1, qbar_i at order 0: the signs differ."""
+  seen = {}
+  for order in (0, 1, 2):
+    own = mixupe.Penalty(order, size=lambda term: term)
+    logits = jnp.array([[0.5, -1.0], [2.0, 1.0]])
+    moved = [0.3 * logits] * max(order, 1) if order else [logits]
+    seen[order] = own.terms(logits, moved, jnp.array([0, 1]), None)
+  dot = directional.directional_penalty(
+    jnp.array([[0.5, -1.0], [2.0, 1.0]]), jnp.array([0, 1])
+  )
+  np.testing.assert_allclose(seen[0][0], dot, rtol=1e-6)
+  np.testing.assert_allclose(seen[1][0], -0.3 * dot, rtol=1e-6)
+  np.testing.assert_allclose(seen[2][0], seen[1][0], rtol=1e-5)
+  assert np.all(np.abs(dot) > 0.1)
