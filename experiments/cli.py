@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 import errno
+import os
 import pathlib
 import re
 import signal
@@ -160,4 +161,6 @@ def _cause(message: str) -> str:
 def _stop_early(signum: int, frame: FrameType | None) -> NoReturn:
   """A SIGTERM before there is anything to save: the same code, at once."""
   del signum, frame
-  sys.exit(preemption.TRY_AGAIN)
+  # No exception: raised inside a callback, such as the garbage collector's,
+  # Python would ignore it, and the run would go on.
+  os._exit(preemption.TRY_AGAIN)

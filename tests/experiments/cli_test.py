@@ -182,3 +182,25 @@ def test_a_tilde_is_a_home(monkeypatch, tmp_path):
   monkeypatch.setenv("HOME", str(tmp_path))
   assert storage.path("~/run") == storage.path(tmp_path / "run")
   assert str(storage.path("gs://bucket/~/run")) == "gs://bucket/~/run"
+
+
+def test_an_early_sigterm_ends_a_run_even_inside_a_callback():
+  """Python ignores what is raised in the garbage collector's callbacks."""
+  code = (
+    "import gc, os, signal\n"
+    "from experiments import cli\n"
+    "def main():\n"
+    "  gc.callbacks.append(\n"
+    "    lambda *_: os.kill(os.getpid(), signal.SIGTERM))\n"
+    "  gc.collect()\n"
+    "  print('went on')\n"
+    "cli.run(main, resumable=True)\n"
+  )
+  done = subprocess.run(
+    [sys.executable, "-c", code, "--compilation_cache=none"],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+  )
+  assert done.returncode == 75, done.stderr[-2000:]
+  assert "went on" not in done.stdout

@@ -115,7 +115,7 @@ def test_a_sweep_ends_with_how_to_report_on_it(inside, monkeypatch, caplog):
   config = digits.get_config("compare")
   folders = []
 
-  def train(config, folder):
+  def train(config, folder, cache):
     folders.append(str(folder))
     return {"polyak_accuracy": 1.0}
 
