@@ -50,6 +50,12 @@ def check(config: ConfigDict) -> None:
     raise ValueError(
       f"monitor_examples must be at least 1, got {config.monitor_examples}."
     )
+  # They are of the first evaluation batch, whose size may change on resume.
+  if config.monitor and config.monitor_examples > config.eval_batch_size:
+    raise ValueError(
+      f"monitor_examples={config.monitor_examples} must not exceed "
+      f"eval_batch_size={config.eval_batch_size}."
+    )
 
 
 def create(
@@ -85,7 +91,13 @@ def create(
   if task.link != "softmax" or law is None:
     raise ValueError(
       "monitor='theory' needs the softmax cross-entropy and a method with a "
-      f"law of lam, got task={config.task!r}, method={config.method!r}."
+      f"law of lam, got task={config.task!r}, loss={config.loss!r}, "
+      f"method={config.method!r}."
+    )
+  if not isinstance(spec.inputs, jax.ShapeDtypeStruct):
+    raise ValueError(
+      "monitor='theory' needs inputs that are one array, got "
+      f"{jax.tree.structure(spec.inputs)} of dataset={config.dataset!r}."
     )
   # Second derivatives are worth nothing in bfloat16.
   network = networks.create(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import jax
 from ml_collections import ConfigDict
 
 from experiments import methods, optimizers, parallel, steps
@@ -33,7 +34,11 @@ class Cache:
     return len(self._made)
 
   def get(self, config: ConfigDict, spec: Spec) -> parallel.Mapped:
-    """Returns the mapped steps of a resolved config over a data set's spec."""
+    """Returns the mapped steps of a resolved config over a data set's spec.
+
+    A training step is traced here: what is wrong with a config that only shows
+    in its shapes, or in a model of the user's own, is raised now.
+    """
     described = json.loads(config.to_json_best_effort())
     free = {"seed", "eval_every"}
     # What changes no number, less what may change a program all the same.
@@ -50,7 +55,9 @@ class Cache:
     key, part = (json.dumps(k, sort_keys=True) for k in (trained, evaluated))
     made = self._made.get(key)
     if made is None or made.spec != spec:
-      programs = parallel.create(config.parallel, steps.create(config, spec))
+      functions = steps.create(_without(config, free), spec)
+      programs = parallel.create(config.parallel, functions)
+      _trace(config, spec, programs)
       other = self._evaluations.get(part)
       if other is None or other.spec != spec:
         other = self._evaluations[part] = _Made(spec, programs)
@@ -58,3 +65,51 @@ class Cache:
       programs = programs._replace(evaluate=other.programs.evaluate)
       made = self._made[key] = _Made(spec, programs)
     return made.programs
+
+
+def arguments(
+  config: ConfigDict, spec: Spec, programs: parallel.Mapped, replicas: int
+) -> tuple[Any, ...]:
+  """Returns the shapes of what a training dispatch takes.
+
+  Args:
+    config: resolved.
+    spec: of the data set.
+    programs: for the state.
+    replicas: how many the batch is divided among, all of them here.
+
+  Returns:
+    (state, batches, key, values), of jax.ShapeDtypeStruct.
+  """
+  key = jax.eval_shape(jax.random.key, 0)
+  state = jax.eval_shape(programs.init, key)
+  batch = {"inputs": spec.inputs, "label": spec.label}
+  if config.pairing == "between":
+    batch["partner"] = dict(batch)
+  leading = replicas, config.steps_per_dispatch, config.batch_size // replicas
+  batches = jax.tree.map(
+    lambda one: jax.ShapeDtypeStruct((*leading, *one.shape), one.dtype), batch
+  )
+  values = jax.tree.map(
+    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), methods.values(config)
+  )
+  return state, batches, key, values
+
+
+def _trace(config, spec, programs) -> None:
+  # Under pmap a process maps its own devices only.
+  local = config.parallel == "pmap"
+  replicas = jax.local_device_count() if local else jax.device_count()
+  size = config.batch_size * replicas // jax.device_count()
+  own = config.copy_and_resolve_references()
+  own.batch_size = size
+  jax.eval_shape(programs.train, *arguments(own, spec, programs, replicas))
+
+
+def _without(config: ConfigDict, keys: set[str]) -> ConfigDict:
+  """A copy without these keys: whoever read one would bake it in unseen."""
+  config = config.copy_and_resolve_references()
+  with config.unlocked():
+    for key in keys:
+      del config[key]
+  return config

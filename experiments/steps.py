@@ -57,6 +57,8 @@ def create(config: ConfigDict, spec: Spec) -> Steps:
   task = tasks.create(config, spec)
   network = networks.create(config, spec, task.num_outputs, axis_name=AXIS)
   method = methods.create(config, task, AXIS, network.stages)
+  if methods.differentiates(config):
+    networks.check_held(config, spec, network, AXIS)
   optimizer = optimizers.create(config, network.decays)
 
   def to_float(inputs):
@@ -135,6 +137,6 @@ def create(config: ConfigDict, spec: Spec) -> Steps:
 
   watch = None
   if config.monitor:
-    law = method.law and method.law(methods.values(config))
+    law = methods.law(config)
     watch = monitor.create(config, spec, task, law, AXIS)
   return Steps(init, train, evaluate, means, task.measures, watch)

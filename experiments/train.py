@@ -21,6 +21,7 @@ from experiments import (
   methods,
   parallel,
   preemption,
+  processes,
 )
 from experiments.configs import common
 from experiments.inputs.dataset import Dataset
@@ -87,8 +88,7 @@ def train_and_evaluate(
   first = jax.process_index() == 0
   with contextlib.ExitStack() as stack:
     # What follows writes; all that can be wrong with a config was found before.
-    if first:
-      stack.enter_context(lock.hold(folder))
+    _lock(folder, stack)
     described.check(
       folder,
       _json(asked),
@@ -114,6 +114,23 @@ def train_and_evaluate(
     watch = stack.enter_context(preemption.Watch())
     run = _Run(config, dataset, programs, state, step, writer, checkpoints)
     return _finish(run, key_steps, watch)
+
+
+def _lock(folder: os.PathLike[str], stack: contextlib.ExitStack) -> None:
+  """Process 0 holds the workdir, or all of them end with the same words."""
+
+  failed: list[Exception] = []
+
+  def hold():
+    try:
+      stack.enter_context(lock.hold(folder))
+    except (lock.HeldError, OSError) as error:
+      failed.append(error)
+    return "".join(map(str, failed))
+
+  refused = processes.from_first(hold, timeout_s=lock.PATIENCE)
+  if refused:
+    raise failed[0] if failed else lock.HeldError(refused)
 
 
 def _finish(

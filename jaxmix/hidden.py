@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 import dataclasses
+from typing import Any
 
 import chex
 import jax
@@ -22,7 +23,7 @@ Parts = tuple[int, ...] | None
 Tap = Callable[[int, chex.ArrayTree, Parts], tuple[chex.ArrayTree, Parts]]
 
 
-def at(plan: Plan, place: int, *, count: int = 0, split: bool = True) -> Tap:
+def at(plan: Plan, place: int, *, count: int = 0, split: bool = True) -> At:
   """Returns the tap that mixes a model's features at one place.
 
   Manifold mixup (Verma et al., 2019, https://arxiv.org/abs/1806.05236, section
@@ -61,6 +62,46 @@ def at(plan: Plan, place: int, *, count: int = 0, split: bool = True) -> Tap:
   if not 0 <= count <= size:
     raise ValueError(f"count must lie in 0..B = {size}, got {count}.")
   return At(plan, place, count, split)
+
+
+def run(apply_fn: Callable[..., Any], x: chex.ArrayTree, tap: At) -> Any:
+  """Calls apply_fn(x, tap=tap), which must not pass the tap's place by.
+
+  Else labels would be mixed, and nothing else.
+
+  Args:
+    apply_fn: maps inputs and a tap to whatever.
+    x: pytree of [B, ...] inputs, not mixed.
+    tap: made by `at`.
+
+  Returns:
+    What apply_fn returned.
+
+  Raises:
+    ValueError: if apply_fn did not call the tap at its place.
+
+  Example:
+    >>> double = lambda x, tap: 2.0 * tap(0, x, None)[0]
+    >>> lam, partner = jnp.array([0.75, 1.0]), jnp.array([1, 0])
+    >>> tap = jaxmix.hidden.at(jaxmix.MixPlan(lam, lam, partner), 0)
+    >>> jaxmix.hidden.run(double, jnp.array([0.0, 8.0]), tap)
+    Array([ 4., 16.], dtype=float32)
+  """
+  met = []
+
+  def watched(place, x, parts):
+    met.append(place)
+    return tap(place, x, parts)
+
+  # Models that know their places look for it.
+  watched.place = tap.place  # type: ignore[attr-defined]
+  outputs = apply_fn(x, tap=watched)
+  if tap.place not in met:
+    raise ValueError(
+      f"mix_at must be a place of the model, got {tap.place}; apply_fn called "
+      f"its tap at {met}, as x, parts = tap(place, x, parts)."
+    )
+  return outputs
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

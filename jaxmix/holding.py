@@ -12,7 +12,7 @@ parameters goes through them.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import chex
 import jax
@@ -78,6 +78,31 @@ def differentiate(derivative: Callable[[], _T]) -> _T:
     program, shapes = jax.make_jaxpr(derivative, return_shape=True)()
   outputs = core.jaxpr_as_fun(program)()
   return jax.tree.unflatten(jax.tree.structure(shapes), outputs)
+
+
+def holds(fn: Callable[..., Any], *args: Any, axis_name: str | None) -> bool:
+  """Whether a function marks anything by `hold`; nothing is computed.
+
+  Args:
+    fn: maps arrays to arrays, such as a model in training mode.
+    *args: its arguments, or their shapes.
+    axis_name: an axis that it takes means over, or None.
+
+  Returns:
+    True if it does.
+  """
+  axes = [] if axis_name is None else [(axis_name, 1)]
+  with _differentiating(True):
+    program = jax.make_jaxpr(fn, axis_env=axes)(*args)
+
+  def found(jaxpr):
+    return any(
+      equation.primitive is _hold_p
+      or any(map(found, core.jaxprs_in_params(equation.params)))
+      for equation in jaxpr.eqns
+    )
+
+  return found(program.jaxpr)
 
 
 def _jvp(primals, tangents):

@@ -129,7 +129,7 @@ def mixed(apply_fn, x, plan, place):
   """(logits, aux) of the mixed examples, without derivatives."""
   if place == 0:
     return apply_fn(plan.mix(x))
-  return _tapped(apply_fn, x, hidden.at(plan, place))
+  return hidden.run(apply_fn, x, hidden.at(plan, place))
 
 
 def mixed_line(apply_fn, x, plan, penalty, place) -> Line:
@@ -177,7 +177,7 @@ def _tapped_line(apply_fn, x, penalty, tap) -> Line:
     tap: maps how the penalty's points move to a tap.
   """
   if penalty.order == 0:
-    return Line(lambda x: _tapped(apply_fn, x, tap(None)), x, None)
+    return Line(lambda x: hidden.run(apply_fn, x, tap(None)), x, None)
 
   def call(a):
     def move(points):
@@ -187,27 +187,9 @@ def _tapped_line(apply_fn, x, penalty, tap) -> Line:
         _towards(points, penalty),
       )
 
-    return _tapped(apply_fn, x, tap(move))
+    return hidden.run(apply_fn, x, tap(move))
 
   return Line(call, jnp.zeros(()), jnp.ones(()))
-
-
-def _tapped(apply_fn, x, tap):
-  """apply_fn(x, tap=tap), which must not pass the tap's place by."""
-  met = []
-
-  def watched(place, x, parts):
-    met.append(place)
-    return tap(place, x, parts)
-
-  outputs = apply_fn(x, tap=watched)
-  if tap.place not in met:
-    # Else labels would be mixed, and nothing else.
-    raise ValueError(
-      f"mix_at must be a place of the model, got {tap.place}; apply_fn called "
-      f"its tap at {met}, as x, parts = tap(place, x, parts)."
-    )
-  return outputs
 
 
 def first(tree: chex.ArrayTree, count: int) -> chex.ArrayTree:

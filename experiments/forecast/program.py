@@ -12,7 +12,8 @@ from jax.sharding import PartitionSpec as P
 from ml_collections import ConfigDict
 import numpy as np
 
-from experiments import methods, parallel, steps
+from experiments import parallel, steps
+from experiments import programs as programs_lib
 from experiments.forecast import hlo
 from experiments.inputs.dataset import Spec
 
@@ -66,7 +67,7 @@ def compile_step(
   parallel.check_batch_size(config.batch_size, len(devices))
   functions = steps.create(config, spec)
   programs = parallel.create(config.parallel, functions, devices)
-  arguments = _arguments(config, spec, functions, devices)
+  arguments = _arguments(config, spec, programs, devices)
   begun = time.monotonic()
   lowered = programs.train.lower(*arguments)  # type: ignore[attr-defined]
   own = sum(_device_bytes(leaf) for leaf in jax.tree.leaves(arguments))
@@ -117,33 +118,24 @@ def peak_bytes(memory: Any) -> int:
   )
 
 
-def _arguments(config, spec, functions, devices):
+def _arguments(config, spec, mapped, devices):
   """(state, batches, key, values) as shapes, placed as a run places them."""
   mesh = Mesh(np.array(devices), (steps.AXIS,))
-  replicated, divided = (
-    NamedSharding(mesh, P()),
-    NamedSharding(mesh, P("batch")),
+  replicated = NamedSharding(mesh, P())
+  divided = NamedSharding(mesh, P(steps.AXIS))
+  config = config.copy_and_resolve_references()
+  config.steps_per_dispatch = 1
+
+  def placed(tree, sharding):
+    return jax.tree.map(
+      lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=sharding), tree
+    )
+
+  state, batches, key, values = programs_lib.arguments(
+    config, spec, mapped, len(devices)
   )
-  key = jax.eval_shape(jax.random.key, 0)
-  state = jax.eval_shape(functions.init, key)
-  size = config.batch_size // len(devices)
-  batch = {
-    "inputs": spec.inputs,
-    "label": jax.ShapeDtypeStruct((), np.int32),
-  }
-  if config.pairing == "between":
-    batch["partner"] = dict(batch)
-  batches = jax.tree.map(
-    lambda one: jax.ShapeDtypeStruct(
-      (len(devices), 1, size, *one.shape), one.dtype, sharding=divided
-    ),
-    batch,
-  )
-  state, key, values = jax.tree.map(
-    lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=replicated),
-    (state, key, methods.values(config)),
-  )
-  return state, batches, key, values
+  state, key, values = placed((state, key, values), replicated)
+  return state, placed(batches, divided), key, values
 
 
 def _device_bytes(leaf: jax.ShapeDtypeStruct) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from experiments.inputs.scale import Scale
@@ -31,6 +32,7 @@ class Spec(NamedTuple):
     scale: from the host's inputs to the model's.
     augment: (key, tree of batches) -> the same, on the device, in training
       only; None: nothing.
+    label: `jax.ShapeDtypeStruct` of one example's label.
   """
 
   inputs: Any
@@ -39,6 +41,7 @@ class Spec(NamedTuple):
   num_eval: int
   scale: Scale
   augment: Callable[..., Any] | None = None
+  label: jax.ShapeDtypeStruct = jax.ShapeDtypeStruct((), np.int32)
 
 
 class Dataset(NamedTuple):

@@ -124,6 +124,7 @@ def measure(data: Arrays) -> Spec:
     num_eval=len(data.eval_labels),
     scale=own,
     augment=data.augment,
+    label=_one_example(data.train_labels),
   )
 
 

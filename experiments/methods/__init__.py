@@ -21,23 +21,26 @@ from experiments.methods.method import Outcome as Outcome
 from experiments.methods.method import Setting as Setting
 from experiments.methods.method import Values as Values
 from experiments.tasks import Task
-from jaxmix import mixupe, policies
+from jaxmix import mixupe, policies, theory
 
 FREE: frozenset[str] = frozenset()
 VALUES = ("alpha", "beta", "eta")
 PAIRINGS = ("permutation", "roll", "flip", "ring", "between")
 
-_MIXUP = mixing.by_policy(policies.mixup)
+_MIXUP = mixing.by_policy(policies.mixup), policies.mixup
 METHODS: dict[str, Entry] = {
   # The theory's terms are those that Mixup would have.
   "erm": Entry(
-    mixing.by_policy(mixing.erm, mixes=False, law=policies.mixup),
+    mixing.by_policy(mixing.erm, mixes=False),
+    policies.mixup,
     refused={"mix_at": "input"},
   ),
-  "mixup": Entry(_MIXUP),
-  "mixupe": Entry(_MIXUP, enhanced=True),
-  "untied": Entry(mixing.by_policy(policies.untied), tied=False),
-  "dat": Entry(mixing.by_policy(policies.dat), tied=False),
+  "mixup": Entry(*_MIXUP),
+  "mixupe": Entry(*_MIXUP, enhanced=True),
+  "untied": Entry(
+    mixing.by_policy(policies.untied), policies.untied, tied=False
+  ),
+  "dat": Entry(mixing.by_policy(policies.dat), policies.dat, tied=False),
   "cutmix": Entry(
     mixing.cutmix,
     symmetric=True,
@@ -109,6 +112,9 @@ def resolve(config: ConfigDict) -> None:
   """Fills in alpha, beta and eta, which are None unless given.
 
   From the config's recipe, where it has the method; else 1, 1 and 0.
+
+  Raises:
+    ValueError: if one is out of range.
   """
   entry = _entry(config)
   own = dict(alpha=1.0, beta=1.0, eta=0.0)
@@ -120,6 +126,9 @@ def resolve(config: ConfigDict) -> None:
     for key in ("alpha", "eta"):
       if config[key] is None:
         config[key] = float(own[key])
+  entry.check(config)
+  if not abs(config.eta) <= float(np.finfo(np.float32).max):
+    raise ValueError(f"eta must be finite in float32, got {config.eta}.")
 
 
 def check(config: ConfigDict) -> None:
@@ -139,6 +148,14 @@ def check(config: ConfigDict) -> None:
   if config.penalty_order < 1:
     raise ValueError(
       f"penalty_order must be at least 1, got {config.penalty_order}."
+    )
+  if not 0.0 < config.clean_fraction <= 1.0:
+    raise ValueError(
+      f"clean_fraction must lie in (0, 1], got {config.clean_fraction}."
+    )
+  if config.stratified and not config.per_example:
+    raise ValueError(
+      "stratified=True needs per_example=True: one lam a batch has no strata."
     )
   if config.penalty_form == "release" and config.penalty != "approximate":
     raise ValueError(
@@ -163,12 +180,34 @@ def is_enhanced(config: ConfigDict) -> bool:
   return _entry(config).enhanced or config.eta != 0.0
 
 
-def values(config: ConfigDict) -> dict[str, np.floating[Any]]:
+def differentiates(config: ConfigDict) -> bool:
+  """Whether the penalty is a derivative of the network's."""
+  return is_enhanced(config) and config.penalty != "approximate"
+
+
+def values(config: ConfigDict) -> dict[str, Any]:
   """Returns a resolved config's alpha, beta and eta as its programs take them.
 
-  As arrays of float32, whose gamma and log-odds are computed on the device.
+  And, where its penalty asks for them, the moments E[(1 - lam)^j]: they take a
+  quadrature, which no step should repeat.
   """
-  return {key: np.float32(config[key]) for key in VALUES}
+  found: dict[str, Any] = {key: np.float32(config[key]) for key in VALUES}
+  own = law(config) if config.penalty == "taylor" else None
+  if own is not None:
+    moments = theory.shift_moments(own, config.penalty_order)
+    found["moments"] = np.asarray(moments, np.float32)
+  return found
+
+
+def law(config: ConfigDict) -> policies.MixingPolicy | None:
+  """Returns a resolved config's law of lam, or None where there is none."""
+  own = _entry(config).law
+  return own and own(
+    config.alpha,
+    config.beta,
+    per_example=config.per_example,
+    stratified=config.stratified,
+  )
 
 
 def create(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+import math
 from typing import Any, NamedTuple
 
 import jax
@@ -12,8 +13,8 @@ from experiments.inputs.dataset import Batch
 from experiments.tasks import Task
 import jaxmix
 
-# alpha, beta and eta, float32 arrays: runs that differ in them alone share one
-# compiled program.
+# alpha, beta and eta, and a Taylor penalty's moments, as float32 arrays: runs
+# that differ in them alone share one compiled program.
 Values = Mapping[str, Any]
 
 
@@ -59,12 +60,20 @@ class Method(NamedTuple):
       gradient over all replicas). apply_fn maps (params, inputs), and state,
       parts or tap, to (outputs, new state); the key is the same on all
       replicas.
-    law: values -> the policy of lam; None where there is none.
   """
 
   draw: Callable[[Values, jax.Array, Batch], Any]
   gradient: Callable[..., tuple[Outcome, Any]]
-  law: Callable[[Values], jaxmix.MixingPolicy] | None
+
+
+def concentrations(config: ConfigDict) -> None:
+  """Raises ValueError unless alpha and beta are Beta concentrations."""
+  for key in ("alpha", "beta"):
+    if not 0.0 < config[key] < math.inf:
+      raise ValueError(
+        f"{key} must lie in (0, inf), got {config[key]}; for no mixing at all "
+        "use method=erm."
+      )
 
 
 class Entry(NamedTuple):
@@ -72,6 +81,10 @@ class Entry(NamedTuple):
 
   Attributes:
     create: setting -> Method.
+    law: (alpha, beta, per_example=, stratified=) -> the policy that the
+      theory's terms and a Taylor penalty's moments integrate over; None where
+      lam has no law.
+    check: raises ValueError for a resolved config's alpha and beta.
     tied: whether an alpha given without a beta means Beta(alpha, alpha).
     symmetric: whether Beta(alpha, alpha) is all it can draw from.
     enhanced: whether the penalty's pass always runs, even at eta = 0.
@@ -79,6 +92,8 @@ class Entry(NamedTuple):
   """
 
   create: Callable[[Setting], Method]
+  law: Callable[..., jaxmix.MixingPolicy] | None = None
+  check: Callable[[ConfigDict], None] = concentrations
   tied: bool = True
   symmetric: bool = False
   enhanced: bool = False

@@ -19,14 +19,12 @@ def by_policy(
   policy: Callable[..., jaxmix.MixingPolicy],
   *,
   mixes: bool = True,
-  law: Callable[..., jaxmix.MixingPolicy] | None = None,
 ) -> Callable[[Setting], Method]:
   """Returns the `create` of a method that a policy makes.
 
   Args:
     policy: (alpha, beta, per_example=, stratified=) -> policy.
     mixes: False leaves out the arithmetic of a policy whose lam is 1.
-    law: what the theory's terms integrate over; None is the policy.
   """
 
   def build(setting):
@@ -43,11 +41,7 @@ def by_policy(
         pairing=make_pairing(setting, batch),
       )
 
-    def own_law(values):
-      return (law or policy)(values["alpha"], values["beta"], **options)
-
-    gradient = functools.partial(mixed_gradient, setting, own_law, mixes)
-    return Method(draw, gradient, own_law)
+    return Method(draw, functools.partial(mixed_gradient, setting, mixes))
 
   return build
 
@@ -63,8 +57,7 @@ def cutmix(setting: Setting) -> Method:
       pairing=make_pairing(setting, batch),
     )
 
-  gradient = functools.partial(mixed_gradient, setting, None, True)
-  return Method(draw, gradient, None)
+  return Method(draw, functools.partial(mixed_gradient, setting, True))
 
 
 def make_pairing(setting: Setting, batch: Batch) -> jaxmix.pairing.Pairing:
@@ -80,7 +73,6 @@ def make_pairing(setting: Setting, batch: Batch) -> jaxmix.pairing.Pairing:
 
 def mixed_gradient(
   setting: Setting,
-  law: Callable[[Values], jaxmix.MixingPolicy] | None,
   mixes: bool,
   values: Values,
   key: jax.Array,
@@ -101,7 +93,8 @@ def mixed_gradient(
   def plain(params, place):
     if place:
       tap = jaxmix.hidden.at(plan, place)
-      outputs, state = apply_fn(params, inputs, tap=tap)
+      own = functools.partial(apply_fn, params)
+      outputs, state = jaxmix.hidden.run(own, inputs, tap)
     else:
       outputs, state = apply_fn(params, plan.mix(inputs) if mixes else inputs)
     loss = jnp.mean(
@@ -122,7 +115,7 @@ def mixed_gradient(
       eta=values["eta"],
       loss_fn=task.loss_fn,
       clean_fraction=config.clean_fraction,
-      penalty=make_penalty(config, law and law(values)),
+      penalty=make_penalty(config, values.get("moments")),
       mix_at=place,
       link=task.link,
       axis_name=axis_name,
@@ -170,23 +163,19 @@ def mixed_gradient(
 
 
 def make_penalty(
-  config: ConfigDict, law: jaxmix.MixingPolicy | None
+  config: ConfigDict, moments: jax.Array | None
 ) -> jaxmix.Penalty:
   """Returns the penalty that a config's keys describe.
 
   Args:
     config: resolved.
-    law: of lam; None takes a Taylor penalty's moments from the plans drawn.
+    moments: of a Taylor penalty; None takes them from the plans drawn.
   """
   if config.penalty_form == "release":
     return jaxmix.penalties.release()
-  if config.penalty != "taylor":
-    return jaxmix.penalties.Penalty.of(config.penalty)
-  moments = None
-  if law is not None:
-    exact = jaxmix.theory.shift_moments(law, config.penalty_order)
-    moments = jnp.asarray(exact, jnp.float32)
-  return jaxmix.penalties.taylor(config.penalty_order, moments=moments)
+  if config.penalty == "taylor":
+    return jaxmix.penalties.taylor(config.penalty_order, moments=moments)
+  return jaxmix.penalties.Penalty.of(config.penalty)
 
 
 def erm(alpha, beta, **options) -> jaxmix.MixingPolicy:

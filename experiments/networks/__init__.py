@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import jax
+import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from experiments.inputs.dataset import Spec
 from experiments.networks import linen
 from experiments.networks.network import Network as Network
+from jaxmix import holding
 
 FREE: frozenset[str] = frozenset()
 
@@ -33,6 +36,42 @@ def check(config: ConfigDict) -> None:
       raise ValueError(
         f"{key} must be one of {', '.join(options)}; got {config[key]!r}."
       )
+
+
+def check_held(
+  config: ConfigDict, spec: Spec, network: Network, axis_name: str
+) -> None:
+  """Raises ValueError if a penalty's derivative would move batch statistics.
+
+  An exact or a Taylor penalty is a derivative in each example alone. A model
+  with statistics of the batch marks them by `jaxmix.hold`, as jaxmix's own do;
+  without, the penalty comes out near zero and says nothing.
+
+  Args:
+    config: resolved.
+    spec: the inputs' shapes and scale.
+    network: the config's.
+    axis_name: its axis.
+  """
+  key = jax.random.key(0)
+  params, state = jax.eval_shape(network.init, key)
+  if ":" not in config.model or not jax.tree.leaves(state):
+    return
+  batch = jax.tree.map(
+    lambda one: jax.ShapeDtypeStruct((2, *one.shape), one.dtype), spec.inputs
+  )
+
+  def train(params, state, batch):
+    inputs = spec.scale.to_float(batch, jnp.dtype(config.dtype))
+    return network.apply(params, state, inputs, train=True, key=key)
+
+  if not holding.holds(train, params, state, batch, axis_name=axis_name):
+    raise ValueError(
+      f"penalty={config.penalty!r} is a derivative in each example alone, but "
+      f"model={config.model!r} has batch statistics that move along: normalise "
+      "by jaxmix.models.norm.BatchNorm, or mark them by jaxmix.hold; "
+      "penalty='approximate' needs neither."
+    )
 
 
 def create(

@@ -54,6 +54,8 @@ def _curves(groups: Sequence[Group], weights: str) -> Figure:
   for axes, measure in zip(panels, shown, strict=True):
     positive = True
     for i, one in enumerate(groups):
+      if measure not in one.measures:  # it was trained on another loss
+        continue
       steps, means, errors = measures.curve(measure, one, weights)
       positive = positive and not np.any(means < 0.0)
       dots = {"marker": "o" if len(steps) < 25 else None, "markersize": 2.5}

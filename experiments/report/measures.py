@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 import math
+import re
 from typing import NamedTuple
 
 import numpy as np
@@ -60,10 +61,23 @@ def curve(
 def measured(groups: Sequence[Group], weights: str) -> list[Measure]:
   """Returns what at least one group measured, in the order of the task."""
   asked = {measure for one in groups for measure in one.measures}
-  keys = [measure.key for measure in tasks.every(groups[0].first.config)]
+  keys = list(
+    dict.fromkeys(
+      measure.key for one in groups for measure in tasks.every(one.first.config)
+    )
+  )
   # One key has several measures where rows were attacked differently.
-  ordered = sorted(asked, key=lambda m: (keys.index(m.key), m.name.casefold()))
+  ordered = sorted(asked, key=lambda m: (keys.index(m.key), _natural(m.name)))
   return [m for m in ordered if any(last(m, one, weights) for one in groups)]
+
+
+def _natural(name: str) -> list[tuple[int, float, str]]:
+  """A sort key by which PGD-20 comes before PGD-100."""
+  parts = re.split(r"(\d+(?:\.\d+)?)", name.casefold())
+  return [
+    (1, float(part), "") if k % 2 else (0, 0.0, part)
+    for k, part in enumerate(parts)
+  ]
 
 
 def statistic(per_seed: dict[int, float]) -> Statistic:

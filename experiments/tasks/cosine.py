@@ -45,6 +45,11 @@ def check(config: ConfigDict) -> None:
       "label_smoothing does not apply to task='cosine': its targets are "
       "vectors."
     )
+  if config.loss != "cross_entropy":
+    raise ValueError(
+      f"loss={config.loss!r} does not apply to task='cosine', whose loss is "
+      "the negative cosine."
+    )
   if attacks.names(config):
     raise ValueError(
       f"{attacks.names(config)[0]}_epsilon does not apply to task='cosine': "

@@ -66,7 +66,8 @@ class Task(NamedTuple):
     link: "softmax" or "sigmoid", the gradient of the loss's log-partition,
       which MixupE's penalty needs; None where the loss has none.
     hits: name -> (outputs, labels) -> [B], what training lines tell beside the
-      loss; under mixing, weighted as the labels are.
+      loss; under mixing, weighted as the labels are. Finite: a run stops at a
+      training metric that is not.
     sums: (predict, evaluation batch) -> sums over the real examples of one
       replica; predict maps raw inputs to outputs.
     means: (sums over all, their count) -> the fields of an evaluation line.

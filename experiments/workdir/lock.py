@@ -26,6 +26,8 @@ _REFRESH = 15.0
 _STALE = 60.0
 # Between writing the object and looking whether another wrote it, too.
 _SETTLE = 2.0
+# How long those who wait for the holder's word need to wait at most.
+PATIENCE = 3 * _STALE
 _WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
 
 

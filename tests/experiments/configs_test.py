@@ -117,6 +117,24 @@ def test_bad_arguments_are_named(arg, message):
     ({"penalty_form": "signed"}, "penalty_form must be one of"),
     ({"clean_pass": "twice"}, "clean_pass must be one of"),
     (
+      {"method": "mixup", "alpha": 0.0},
+      "alpha must lie .*got 0.0.*=erm",
+    ),
+    ({"method": "cutmix", "alpha": -1.0}, "alpha must lie in .*got -1.0"),
+    ({"method": "untied", "beta": -1.0}, "beta must lie in .*got -1.0"),
+    ({"method": "dat", "beta": math.nan}, "beta must lie in .*got nan"),
+    ({"eta": math.nan}, "eta must be finite in float32, got nan"),
+    ({"eta": 1e39}, "eta must be finite in float32, got 1e.39"),
+    ({"clean_fraction": 2.0}, r"clean_fraction must lie in \(0, 1\], got 2.0"),
+    (
+      {"stratified": True, "per_example": False},
+      "stratified=True needs per_example=True",
+    ),
+    (
+      {"monitor": "theory", "monitor_examples": 9, "eval_batch_size": 8},
+      "monitor_examples=9 must not exceed eval_batch_size=8",
+    ),
+    (
       {"penalty_form": "release", "penalty": "exact"},
       "penalty_form='release' takes penalty='approximate', got 'exact'",
     ),

@@ -85,7 +85,9 @@ def house(monkeypatch):
     tasks.Entry(regression, every, every),
   )
   monkeypatch.setitem(
-    methods.METHODS, "halves", methods.Entry(methods.mixing.by_policy(halves))
+    methods.METHODS,
+    "halves",
+    methods.Entry(methods.mixing.by_policy(halves), check=lambda config: None),
   )
 
 
@@ -181,3 +183,66 @@ def test_attacks_without_a_box_and_unknown_names_are_refused(house, tmp_path):
     with pytest.raises(ValueError, match=message):
       train.train_and_evaluate(make_config(**changes), tmp_path / "run")
   assert not (tmp_path / "run").exists()
+
+
+class Tapless(nn.Module):
+  """Names a stage that it never taps."""
+
+  num_outputs: int
+  stages = ("input", "middle")
+
+  @nn.compact
+  def __call__(self, x, train=False, tap=None):
+    return nn.Dense(self.num_outputs)(x)
+
+
+class Moving(nn.Module):
+  """Has statistics, and takes no parts."""
+
+  num_outputs: int
+
+  @nn.compact
+  def __call__(self, x, train=False):
+    return nn.Dense(self.num_outputs)(nn.BatchNorm(not train)(x))
+
+
+@pytest.mark.parametrize(
+  ("changes", "message"),
+  [
+    (
+      {"model": f"{__name__}:Tapless", "method": "mixup", "mix_at": "middle"},
+      r"mix_at must be a place of the model, got 1; apply_fn called .* \[\]",
+    ),
+    (
+      {"model": f"{__name__}:Moving", "method": "mixupe", "dataset": "digits"}
+      | {"task": "classification"},
+      "takes no `parts`: clean_pass='split' cannot",
+    ),
+    (
+      {"model": f"{__name__}:Moving", "method": "mixupe", "dataset": "digits"}
+      | {"task": "classification", "penalty": "exact"},
+      "penalty='exact' is a derivative in each example alone",
+    ),
+    (
+      {"weight_decay": 0.1, "model": f"{__name__}:Odd"},
+      "'gate' in the modul",
+    ),
+  ],
+)
+def test_what_only_shows_in_the_model_is_found_before_anything_is_written(
+  house, tmp_path, changes, message
+):
+  config = make_config(eval_batch_size=40, **changes)
+  with pytest.raises(ValueError, match=message):
+    train.train_and_evaluate(config, tmp_path / "run")
+  assert not (tmp_path / "run").exists()
+
+
+class Odd(nn.Module):
+  """Has a parameter of an unknown name."""
+
+  num_outputs: int
+
+  @nn.compact
+  def __call__(self, x, train=False):
+    return x * self.param("gate", nn.initializers.ones, (1,))[None]

@@ -1,5 +1,6 @@
 """Several processes on this machine: the same evaluations, and stopping."""
 
+import os
 import pathlib
 import signal
 import subprocess
@@ -9,7 +10,7 @@ import time
 import pytest
 
 from benchmarks import soak
-from experiments.workdir import metrics
+from experiments.workdir import lock, metrics
 
 ROOT = pathlib.Path(__file__).parents[2]
 LENGTH = 40
@@ -169,3 +170,14 @@ def test_sigterm_to_a_single_process_saves_and_asks_for_a_retry(tmp_path):
   saved = max(int(p.name) for p in (tmp_path / "checkpoints").iterdir())
   assert f"Stopped at step {saved} of 20000" in stderr
   assert f"step {saved + 10}/" not in stderr
+
+
+def test_a_workdir_in_use_ends_all_processes_with_the_same_line(tmp_path):
+  with lock.hold(tmp_path):
+    words = command(tmp_path, "erm", "pmap")
+    running = start_pair(words)
+    told = [process.communicate(timeout=120)[1] for process in running]
+  for process, stderr in zip(running, told, strict=True):
+    assert process.returncode == 1
+    assert f"in use by process {os.getpid()} on host" in stderr
+    assert "Traceback" not in stderr and "Gloo" not in stderr

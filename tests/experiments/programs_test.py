@@ -22,6 +22,7 @@ def cache(monkeypatch):
       return other
 
   monkeypatch.setattr(programs.steps, "create", lambda config, spec: None)
+  monkeypatch.setattr(programs, "_trace", lambda config, spec, mapped: None)
   monkeypatch.setattr(
     programs.parallel, "create", lambda kind, steps: Mapped(next(made))
   )
@@ -95,3 +96,13 @@ def test_another_spec_under_the_same_name_is_compiled_anew(cache):
   smaller = images.DIGITS._replace(num_eval=5)
   assert get(cache, spec=smaller).number != first.number
   assert get(cache, spec=smaller).evaluate != first.evaluate
+
+
+@pytest.mark.parametrize("key", ["seed", "eval_every", "sweep", "log_every"])
+def test_what_is_shared_over_cannot_be_baked_in(monkeypatch, key):
+  """A builder that read it would give every run the first one's."""
+  monkeypatch.setattr(
+    programs.steps, "create", lambda config, spec: getattr(config, key)
+  )
+  with pytest.raises(AttributeError, match=key):
+    get(programs.Cache())

@@ -11,6 +11,7 @@ from experiments.configs import common
 from experiments.inputs.dataset import Spec
 from experiments.inputs.scale import pixels
 from experiments.networks import linen
+from jaxmix.models.norm import BatchNorm
 
 SPEC = Spec(
   jax.ShapeDtypeStruct((4, 4, 1), np.uint8), 3, 8, 8, pixels([127.5], [63.75])
@@ -124,3 +125,28 @@ def test_a_parameter_that_is_not_known_is_named():
     params, decayed=frozenset({"kernel"}), undecayed=frozenset({"gate"})
   )
   assert known == {"block": {"gate": False}, "kernel": True}
+
+
+class Held(nn.Module):
+  """Normalises by statistics that are held."""
+
+  num_outputs: int
+
+  @nn.compact
+  def __call__(self, x, train=False, parts=None):
+    x = x.reshape(len(x), -1)
+    x = BatchNorm(not train)(nn.Dense(4)(x), parts=parts)
+    return nn.Dense(self.num_outputs)(x)
+
+
+def test_statistics_that_move_along_a_penalty_are_refused():
+  def check(model):
+    config = common.base()
+    config.model, config.penalty = model, "exact"
+    network = networks.create(config, SPEC, 3, axis_name=None)
+    networks.check_held(config, SPEC, network, "batch")
+
+  check(f"{__name__}:Held")
+  check(f"{__name__}:Plain")  # none to move
+  with pytest.raises(ValueError, match="penalty='exact' .*jaxmix.hold"):
+    check(f"{__name__}:Normed")

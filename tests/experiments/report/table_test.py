@@ -242,3 +242,13 @@ def test_provenances_are_listed_once_each(tmp_path, make_group, summary):
     {"commit": "abc"},
     {"commit": "def"},
   ]
+
+
+def test_runs_of_two_losses_are_one_table(tmp_path, make_group, table, figures):
+  make_group(tmp_path / "softmax", {0: 10.0})
+  make_group(tmp_path / "logistic", {0: 12.0}, loss="logistic", method="dat")
+  rows = table(report.write([tmp_path], tmp_path / "out"))
+  assert rows["softmax"]["negative log-likelihood (nats)"] == "0.1000"
+  assert rows["softmax"]["logistic loss (nats)"] == "—"
+  assert rows["logistic"]["logistic loss (nats)"] == "0.1200"
+  assert rows["logistic"]["test error (%)"] == "12.00"

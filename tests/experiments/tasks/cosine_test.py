@@ -68,6 +68,7 @@ def test_it_trains_and_is_reported(tmp_path):
   [
     ("embedding_dim=0", "embedding_dim must be at least 1"),
     ("label_smoothing=0.1", "label_smoothing does not apply to task='cosine'"),
+    ("loss=logistic", "loss='logistic' does not apply to task='cosine'"),
     ("fgsm_epsilon=0.1", "fgsm_epsilon does not apply to task='cosine'"),
   ],
 )
