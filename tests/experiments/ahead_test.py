@@ -17,6 +17,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 # How many dispatches were still running when the next one was made.
 SCRIPT = """
 import json, sys
+import jax
 from experiments import parallel, train
 from experiments.configs import digits
 
@@ -26,6 +27,8 @@ create = parallel.create
 def counted(fun, record, unfinished):
   running = []
   def call(state, batch, *rest):
+    if any(isinstance(x, jax.core.Tracer) for x in jax.tree.leaves(state)):
+      return fun(state, batch, *rest)  # traced, to find what is wrong with it
     running[:] = [x for x in running if not x.is_ready()]
     record.append(len(running))
     result = fun(state, batch, *rest)
