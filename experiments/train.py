@@ -104,8 +104,12 @@ def train_and_evaluate(
     checkpoints = Checkpoints(folder / "checkpoints", config.keep_checkpoints)
     stack.callback(checkpoints.close)
     step = checkpoints.latest_step() or 0
-    if step >= config.total_steps:  # it had finished before
-      return metrics.evaluations(folder)[-1]
+    steps = {k: config[k] for k in ("eval_every", "total_steps")}
+    finished = processes.from_first(
+      lambda: metrics.check(folder, step=step, **steps)
+    )
+    if finished:
+      return finished
     key_init, key_steps = jax.random.split(jax.random.key(config.seed))
     state = programs.init(key_init)
     if step:
