@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import time
@@ -11,7 +12,7 @@ from etils import epath
 import jax
 from ml_collections import ConfigDict
 
-from experiments import tasks, train
+from experiments import processes, tasks, train
 from experiments.programs import Cache
 from experiments.workdir import progress, storage
 
@@ -29,6 +30,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> None:
   """
   from experiments import report  # matplotlib, only where it draws
 
+  processes.agreed(lambda: json.loads(config.to_json_best_effort()))
   root = storage.path(workdir)
   if jax.process_index() == 0:
     _write_index(config, root)

@@ -72,14 +72,16 @@ def train_and_evaluate(
     The last evaluation, as in metrics.jsonl.
 
   Raises:
-    ValueError: if the config is wrong, or the workdir holds a run of another
-      one. Nothing has been written then.
+    ValueError: if the config is wrong, or not the same on all processes, or the
+      workdir holds a run of another one, or a damaged run. Nothing has been
+      written then.
     experiments.workdir.lock.HeldError: if another process uses the workdir.
     Preempted: after a SIGTERM, or a preemption notice to any process; all up to
       a step that the processes agree on is saved.
     experiments.ahead.NonFiniteError: naming the first step with a metric that
       is not finite; checkpoints up to then stay.
   """
+  processes.agreed(lambda: _json(common.resolve(config)))
   asked = common.resolve(config)
   folder = storage.path(workdir)
   config = _on_this_machine(asked)
@@ -88,7 +90,11 @@ def train_and_evaluate(
   first = jax.process_index() == 0
   with contextlib.ExitStack() as stack:
     # What follows writes; all that can be wrong with a config was found before.
-    _lock(folder, stack)
+    processes.from_first(
+      lambda: stack.enter_context(lock.hold(folder)),
+      timeout_s=lock.PATIENCE,
+      errors=(lock.HeldError, OSError),
+    )
     described.check(
       folder,
       _json(asked),
@@ -98,8 +104,12 @@ def train_and_evaluate(
     checkpoints = Checkpoints(folder / "checkpoints", config.keep_checkpoints)
     stack.callback(checkpoints.close)
     step = checkpoints.latest_step() or 0
-    if step >= config.total_steps:  # it had finished before
-      return metrics.evaluations(folder)[-1]
+    steps = {k: config[k] for k in ("eval_every", "total_steps")}
+    finished = processes.from_first(
+      lambda: metrics.check(folder, step=step, **steps)
+    )
+    if finished:
+      return finished
     key_init, key_steps = jax.random.split(jax.random.key(config.seed))
     state = programs.init(key_init)
     if step:
@@ -114,23 +124,6 @@ def train_and_evaluate(
     watch = stack.enter_context(preemption.Watch())
     run = _Run(config, dataset, programs, state, step, writer, checkpoints)
     return _finish(run, key_steps, watch)
-
-
-def _lock(folder: os.PathLike[str], stack: contextlib.ExitStack) -> None:
-  """Process 0 holds the workdir, or all of them end with the same words."""
-
-  failed: list[Exception] = []
-
-  def hold():
-    try:
-      stack.enter_context(lock.hold(folder))
-    except (lock.HeldError, OSError) as error:
-      failed.append(error)
-    return "".join(map(str, failed))
-
-  refused = processes.from_first(hold, timeout_s=lock.PATIENCE)
-  if refused:
-    raise failed[0] if failed else lock.HeldError(refused)
 
 
 def _finish(

@@ -42,7 +42,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
   config.log_every = 50
   config.eval_every = 50
   config.checkpoint_every = 400
-  config.keep_checkpoints = 1
+  config.keep_checkpoints = 2  # should one be damaged
   config.fgsm_epsilon = 0.1
   return arguments.with_argument(
     config, arg, {"compare": _compare, "smoke": _smoke}

@@ -7,9 +7,12 @@ import json
 import os
 from typing import Any
 
+from absl import logging
 from etils import epath
 
 from experiments.workdir import events, storage
+
+_SPLITS = ("train", "eval")
 
 
 class NullWriter:
@@ -68,15 +71,95 @@ class MetricsWriter:
 
 
 def read(path: epath.Path) -> list[dict[str, Any]]:
-  """Returns a metrics.jsonl's rows, less a line that a kill cut short."""
-  rows = []
-  if path.exists():
-    for line in path.read_text().splitlines():
-      try:
-        rows.append(json.loads(line))
-      except json.JSONDecodeError:
-        continue
-  return rows
+  """Returns a metrics.jsonl's rows, less a last line that a kill cut short.
+
+  Such a line has no line break yet; all others were written whole.
+
+  Raises:
+    ValueError: if another line is damaged, naming the file and the line.
+  """
+  if not path.exists():
+    return []
+  *lines, last = path.read_bytes().split(b"\n")
+  rows = [_row(path, i + 1, line) for i, line in enumerate(lines)]
+  if not last.strip():
+    return rows
+  try:
+    return [*rows, _row(path, len(lines) + 1, last)]
+  except ValueError:
+    if not last.startswith(b"{") or _is_json(last):
+      raise
+    return rows
+
+
+def _row(path: epath.Path, number: int, line: bytes) -> dict[str, Any]:
+  try:
+    row = json.loads(line.decode())
+    if not isinstance(row, dict):
+      raise ValueError(f"a {type(row).__name__} and no object")
+    if type(row.get("step")) is not int:
+      raise ValueError(f"step must be an integer, got {row.get('step')!r}")
+    if row.get("split") not in _SPLITS:
+      raise ValueError(
+        f"split must be one of {', '.join(_SPLITS)}; got {row.get('split')!r}"
+      )
+    return row
+  except (ValueError, RecursionError) as error:
+    raise ValueError(
+      f"{path}, line {number} is damaged ({error}); restore the file, or "
+      "remove that line to go on without what it says."
+    ) from None
+
+
+def _is_json(line: bytes) -> bool:
+  try:
+    json.loads(line)
+  except (ValueError, RecursionError):
+    return False
+  return True
+
+
+def check(
+  workdir: epath.PathLike, *, step: int, eval_every: int, total_steps: int
+) -> dict[str, Any] | None:
+  """Raises unless metrics.jsonl has what was measured before a checkpoint.
+
+  An evaluation is on disk before the checkpoint of its step, so that none may
+  be missing. Without the file a run goes on, with a warning: somebody took it
+  away, where an empty one was damaged.
+
+  Args:
+    workdir: a run's folder.
+    step: of the checkpoint that the run goes on from; 0 for none.
+    eval_every: as in the config, likewise total_steps.
+    total_steps: see above.
+
+  Returns:
+    The last evaluation of a finished run, else None.
+
+  Raises:
+    ValueError: if a line is damaged or missing, naming the file.
+  """
+  path = storage.path(workdir) / "metrics.jsonl"
+  found = {row["step"]: row for row in read(path) if row["split"] == "eval"}
+  due = [k for k in range(eval_every, step + 1, eval_every) if k <= total_steps]
+  finished = step >= total_steps
+  if finished:
+    due.append(total_steps)
+  missing = [k for k in due if k not in found]
+  if missing and not finished and not path.exists():
+    logging.warning(
+      "%s is not there: going on at step %d without what was measured before.",
+      path,
+      step,
+    )
+  elif missing:
+    raise ValueError(
+      f"{path} lacks the evaluation of step {missing[0]}, though there is a "
+      f"checkpoint of step {step}; restore the file, or "
+      + ("choose another workdir." if finished else "remove it to go on.")
+    )
+  return found[total_steps] if finished else None
 
 
 def evaluations(workdir: epath.PathLike) -> list[dict[str, Any]]:

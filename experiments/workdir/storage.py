@@ -46,6 +46,30 @@ def write(target: epath.Path, text: str) -> None:
     raise
 
 
+def files(folder: epath.Path, prefix: str = "") -> list[str]:
+  """Returns the names of all files in a folder, those in folders as "a/b"."""
+  names: list[str] = []
+  for child in folder.iterdir():
+    name = prefix + child.name
+    names += files(child, f"{name}/") if child.is_dir() else [name]
+  return sorted(names)
+
+
+def move(folder: epath.Path, target: epath.Path) -> None:
+  """Renames a folder; in a bucket, whose folders are only names, its objects.
+
+  None is removed there before all are copied.
+  """
+  if not is_remote(folder):
+    folder.rename(target)
+    return
+  names = files(folder)
+  for name in names:
+    (folder / name).copy(target / name, overwrite=True)
+  for name in names:
+    (folder / name).unlink()
+
+
 def write_json(target: str | os.PathLike[str], value: Any) -> None:
   """Writes a value as a JSON file, whole or not at all."""
   write(path(target), json.dumps(value, indent=2) + "\n")

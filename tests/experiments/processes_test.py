@@ -1,15 +1,19 @@
 """Several processes on this machine: the same evaluations, and stopping."""
 
+import concurrent.futures
 import os
 import pathlib
 import signal
 import subprocess
 import sys
+import threading
 import time
 
+import jax
 import pytest
 
 from benchmarks import soak
+from experiments import processes
 from experiments.workdir import lock, metrics
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -181,3 +185,156 @@ def test_a_workdir_in_use_ends_all_processes_with_the_same_line(tmp_path):
     assert process.returncode == 1
     assert f"in use by process {os.getpid()} on host" in stderr
     assert "Traceback" not in stderr and "Gloo" not in stderr
+
+
+def end_together(first, second, *, within=60):
+  """Starts one process of each command; returns codes and error output.
+
+  The time is of starting up, mostly: two Pythons, on however few cores.
+  """
+  flags = soak.ranks(2)
+  pair = [
+    start([*words, *own], devices=1)
+    for words, own in zip((first, second), flags, strict=True)
+  ]
+  ends = [process.communicate(timeout=within)[1] for process in pair]
+  return [process.returncode for process in pair], ends
+
+
+@pytest.mark.parametrize(
+  ("key", "a", "b"),
+  [
+    ("learning_rate", 0.1, 0.5),  # G1: trained on the mean of two updates
+    ("total_steps", 40, 60),  # G2: waited for each other for ever
+  ],
+)
+def test_g1_g2_processes_of_different_configs_end_naming_the_key(
+  tmp_path, key, a, b
+):
+  words = command(tmp_path / "run", "erm", "pmap")
+  codes, ends = end_together(
+    [*words, f"--config.{key}={a}"], [*words, f"--config.{key}={b}"]
+  )
+  assert codes == [1, 1], ends
+  for end in ends:
+    last = end.strip().splitlines()[-1]
+    assert f"{key}: {a} on process 0, {b} on process 1" in last, end[-2000:]
+    assert "Traceback" not in end
+  assert not (tmp_path / "run").exists()
+
+
+def test_g1_a_config_that_only_one_process_refuses_ends_both(tmp_path):
+  words = command(tmp_path / "run", "erm", "pmap")
+  codes, ends = end_together(words, [*words, "--config.total_steps=-1"])
+  assert codes == [1, 1], ends
+  for end in ends:
+    assert "total_steps must be at least 1, got -1" in end, end[-2000:]
+    assert "Traceback" not in end
+
+
+class Service:
+  """JAX's coordination service, as far as the processes' words need it."""
+
+  def __init__(self):
+    self.values, self.changed = {}, threading.Condition()
+
+  def key_value_set(self, key, value):
+    with self.changed:
+      self.values[key] = value
+      self.changed.notify_all()
+
+  def blocking_key_value_get(self, key, timeout_in_ms):
+    with self.changed:
+      if not self.changed.wait_for(
+        lambda: key in self.values, timeout_in_ms / 1000
+      ):
+        raise jax.errors.JaxRuntimeError("DEADLINE_EXCEEDED")
+      return self.values[key]
+
+
+@pytest.fixture
+def together(monkeypatch):
+  """Runs `call(k)` as process k of several; returns what each returns."""
+  me = threading.local()
+  service = Service()
+  monkeypatch.setattr(processes, "_client", lambda: service)
+  monkeypatch.setattr(processes, "_asked", Counter(me))
+  monkeypatch.setattr(processes.jax, "process_index", lambda: me.index)
+
+  def run(call, count):
+    monkeypatch.setattr(processes.jax, "process_count", lambda: count)
+
+    def one(k):
+      me.index, me.asked = k, 0
+      try:
+        return call(k)
+      except (ValueError, OSError, RuntimeError) as error:
+        return f"{type(error).__name__}: {error}"
+
+    with concurrent.futures.ThreadPoolExecutor(count) as pool:
+      return list(pool.map(one, range(count)))
+
+  return run
+
+
+class Counter:
+  def __init__(self, me):
+    self._me = me
+
+  def __next__(self):
+    self._me.asked += 1
+    return self._me.asked
+
+
+def agree(*configs, **options):
+  return lambda k: processes.agreed(lambda: configs[k], timeout_s=10, **options)
+
+
+def test_g1_equal_configs_agree(together):
+  same = {"a": 1, "b": [1, 2], "c": float("nan"), "d": None}
+  assert together(agree(same, dict(same), dict(same)), 3) == [None] * 3
+
+
+def test_g1_every_key_that_differs_is_named_on_all(together):
+  configs = ({"a": 1, "b": 2, "c": 0}, {"a": 1, "b": 3}, {"a": 5, "b": 2})
+  first, *others = together(agree(*configs), 3)
+  assert others == [first, first]
+  for part in (
+    "b: 2 on process 0, 3 on process 1",
+    "c: 0 on process 0, None on process 1",
+    "a: 1 on process 0, 5 on process 2",
+  ):
+    assert part in first
+  assert first.startswith("ValueError: ")
+
+
+def test_g1_keys_of_one_machine_may_differ(together):
+  told = together(
+    agree({"data_dir": "/a"}, {"data_dir": "/b"}, own={"data_dir"}), 2
+  )
+  assert told == [None, None]
+
+
+def test_g1_a_silent_process_is_named(together):
+  def call(k):
+    if k == 0:
+      processes.agreed(lambda: {}, timeout_s=0.1)
+
+  first, _ = together(call, 2)
+  assert "Process 1 ended, or did not say within" in first
+
+
+def test_what_process_0_refuses_ends_all(together):
+  def decide():
+    raise PermissionError(13, "no entry", "/a")
+
+  def call(k):
+    return processes.from_first(decide, timeout_s=10)
+
+  first, second = together(call, 2)
+  assert first == "PermissionError: [Errno 13] no entry: '/a'"
+  assert second == "OSError: [Errno 13] no entry: '/a'"
+  assert (
+    together(lambda k: processes.from_first(lambda: [1, None], timeout_s=10), 2)
+    == [[1, None]] * 2
+  )

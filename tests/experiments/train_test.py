@@ -402,3 +402,24 @@ def test_a_second_process_of_the_same_command_is_refused(tmp_path):
     first.wait()
   assert done.returncode == 1 and "Traceback" not in done.stderr
   assert f"is in use by process {first.pid} on host" in done.stderr
+
+
+def test_b3_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(
+  tmp_path, caplog
+):
+  """Of a finished run, the last steps are taken again: the same numbers."""
+  config = quick_config(checkpoint_every=5, keep_checkpoints=2)
+  train.train_and_evaluate(config, tmp_path)
+  before = metrics.evaluations(tmp_path)
+  folder = tmp_path / "checkpoints"
+  path = max(
+    (p for p in (folder / "10").rglob("*") if p.is_file()),
+    key=lambda p: p.stat().st_size,
+  )
+  data = bytearray(path.read_bytes())
+  data[len(data) // 2] ^= 1
+  path.write_bytes(data)
+  train.train_and_evaluate(config, tmp_path)
+  assert "set aside as 10.damaged" in caplog.text
+  assert metrics.evaluations(tmp_path) == before
+  assert {p.name for p in folder.iterdir()} == {"5", "10", "10.damaged"}

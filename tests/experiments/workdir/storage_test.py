@@ -174,13 +174,26 @@ def stopped(server, workdir, step, how):
   return process
 
 
+def saved(server, workdir, step=""):
+  folder = f"{workdir}/checkpoints/{step}"
+  return server.names(f"{folder}/" if step else folder)
+
+
 def test_a_run_in_a_bucket_survives_a_kill_and_a_preemption(server):
   """Checkpoints included, by TensorStore's own client of the bucket."""
   whole, workdir = "gs://bucket/whole", "gs://bucket/stopped"
   finish(start(server, whole), 0)
   finish(stopped(server, workdir, 35, signal.SIGKILL), -signal.SIGKILL)
   finish(stopped(server, workdir, 45, signal.SIGTERM), 75)
-  finish(start(server, workdir), 0)
+  newest = max(int(n.split("/")[3]) for n in saved(server, workdir))
+  name = max(
+    saved(server, workdir, newest), key=lambda n: len(server.objects[n][0])
+  )
+  data, generation = server.objects[name]
+  server.objects[name] = (data[:-1] + bytes([data[-1] ^ 1]), generation)
+  finish(start(server, workdir), 0)  # from the one before (B3)
+  aside = f"{workdir}/checkpoints/{newest}.damaged/"
+  assert len(server.names(aside)) > 5
   assert [row["step"] for row in evaluations(server, workdir)] == list(
     range(5, 61, 5)
   )
