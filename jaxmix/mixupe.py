@@ -162,10 +162,10 @@ def mixupe_loss(
 
   Returns:
     (loss, `MixupEAux`). With axis_name the loss is this replica's share: the
-    mean over replicas has the value |L| (or L + eta R). Average the replicas' gradients, or
-    differentiate `jax.lax.pmean(loss, axis_name)`; under shard_map with
-    check_vma=True, which sums gradients of replicated parameters by itself, do
-    the latter.
+    mean over replicas has the value |L| (or L + eta R). Average the replicas'
+    gradients, or differentiate `jax.lax.pmean(loss, axis_name)`; under
+    shard_map with check_vma=True, which sums gradients of replicated parameters
+    by itself, do the latter.
 
   Raises:
     TypeError: if inputs are not floating point or labels make no sense.

@@ -54,12 +54,9 @@ def direction_coefficients(
   def one(example):
     point, label = example
     logits = logits_of(point)
-    # g(f) - y under either link.
-    pull = jax.grad(
-      lambda f: likelihood.log_partition(f) - likelihood.label_dot(f, label)
-    )
+    pull = likelihood.residual(logits, label)
     towards = input_mean - point
-    return pull(logits) * _cosines_of_gradients(logits_of, point, towards)
+    return pull * _cosines_of_gradients(logits_of, point, towards)
 
   return jax.lax.map(
     one, (x, jnp.asarray(y)), batch_size=min(examples_at_once, n)
@@ -106,7 +103,8 @@ def loss_cosines(
 
   dl(x_i) = (g(f_i) - y_i)' df(x_i). For a binary example classified right
   by a homogeneous network (theta in the Theta of Zhang et al.) it is R_i; it is
-  negative where the loss rises outwards.
+  negative where the loss rises outwards. Hard labels, integers or one-hot, have
+  theirs at any margin, where dl itself rounds to zero.
 
   Args:
     logit_fn: maps [n, ...] to logits [n] or [n, K].
@@ -128,11 +126,14 @@ def loss_cosines(
     [ 0.6 -0.8]
   """
   n, *_ = likelihood.check_data(logit_fn, x, y)
-  loss = likelihood.loss_of_one(logit_fn)
+  logits_of = likelihood.single(logit_fn)
 
   def one(example):
     point, label = example
-    return _cosine(jax.grad(loss)(point, label), -point)
+    logits, pull_back = jax.vjp(logits_of, point)
+    # Of dl the direction alone is asked for: its length underflows first.
+    (gradient,) = pull_back(likelihood.residual_direction(logits, label))
+    return _cosine(gradient, -point)
 
   return jax.lax.map(
     one, (x, jnp.asarray(y)), batch_size=min(examples_at_once, n)

@@ -113,10 +113,10 @@ def quadratic_adversarial_loss(
     logits, gradient = jax.value_and_grad(logits_of)(point)
     eta = eta.astype(logits.dtype)
     steepness = jnp.sqrt(jnp.sum(jnp.square(gradient)).astype(logits.dtype))
-    prob = jax.nn.sigmoid(logits)
-    residual = jnp.abs(prob - jnp.asarray(label).astype(prob.dtype))
+    residual = jnp.abs(likelihood.residual(logits, label))
     # h'' of the logistic loss; eq. (6)'s further d is a misprint, see above.
-    curvature = prob * (1.0 - prob)
+    # Not prob (1 - prob), which rounds to 0 where the model is sure.
+    curvature = jax.nn.sigmoid(logits) * jax.nn.sigmoid(-logits)
     # The worst step is along df, towards the side that the residual is on.
     move = eta * steepness
     return loss(point, label) + residual * move + 0.5 * curvature * move**2
