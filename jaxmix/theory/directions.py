@@ -1,4 +1,8 @@
-"""How gradients lie: towards the data's mean, or along the example itself."""
+"""How gradients lie: towards the data's mean, or along the example itself.
+
+A cosine with a vector that is zero (a dead ReLU's gradient, an example at the
+mean) is 0, and so is its gradient.
+"""
 
 from __future__ import annotations
 
@@ -140,6 +144,26 @@ def loss_cosines(
   )
 
 
+def length(vector: chex.Array) -> chex.Array:
+  """|v| over all axes, with the subgradient 0 at v = 0, where jnp's is nan.
+
+  Args:
+    vector: any shape, floats.
+
+  Returns:
+    Scalar.
+
+  Example:
+    >>> length = jaxmix.theory.directions.length
+    >>> print(length(jnp.array([3.0, 4.0])), jax.grad(length)(jnp.zeros(2)))
+    5.0 [0. 0.]
+  """
+  squares = jnp.sum(jnp.square(vector)).astype(vector.dtype)
+  # Two wheres: the square root's slope at 0 is inf even if not chosen.
+  safe = jnp.where(squares > 0.0, squares, 1.0)
+  return jnp.where(squares > 0.0, jnp.sqrt(safe), 0.0)
+
+
 def _cosines_of_gradients(
   logits_of: LogitFn, point: chex.Array, direction: chex.Array
 ) -> chex.Array:
@@ -156,7 +180,7 @@ def _cosines_of_gradients(
 def _cosine(gradient: chex.Array, direction: chex.Array) -> chex.Array:
   gradient = gradient.reshape(-1)
   direction = direction.reshape(-1).astype(gradient.dtype)
-  length = jnp.linalg.norm(gradient) * jnp.linalg.norm(direction)
+  both = length(gradient) * length(direction)
   # Two wheres: 0 / 0 is nan in the gradient even where it is not chosen.
-  safe = jnp.where(length > 0.0, length, 1.0)
-  return jnp.where(length > 0.0, gradient @ direction / safe, 0.0)
+  safe = jnp.where(both > 0.0, both, 1.0)
+  return jnp.where(both > 0.0, gradient @ direction / safe, 0.0)

@@ -137,6 +137,43 @@ def test_without_a_gradient_there_is_no_direction():
     np.testing.assert_array_equal(found, [0.0, 0.0])
 
 
+def test_e2_one_dead_example_leaves_the_others_their_gradients(rng):
+  """In the weights, and in x where an example lies at the mean."""
+  x = jnp.array([[1.0, 0.5], [-1.0, -0.5], [0.0, 0.0], [2.0, -1.0]])
+  y, weights = jnp.array([1, 0, 1, 1]), jnp.array([[1.0, 0.5], [0.3, 0.2]])
+  wide = jnp.asarray(rng.normal(size=(2, 3)))
+  live = jnp.array([0, 3])
+
+  def terms(weights, x, y):
+    apply = lambda x: jnp.sum(jax.nn.relu(x @ weights), axis=1)
+    many = lambda x: jax.nn.relu(x @ weights) @ wide
+    mean = {"input_mean": jnp.zeros(2)}
+    of_each = theory.quadratic_adversarial_loss
+    return {
+      "cosines": jnp.sum(theory.cosines(apply, x)),
+      "loss_cosines": jnp.sum(theory.loss_cosines(many, x, y)),
+      "coefficients": jnp.sum(
+        theory.direction_coefficients(many, x, y, **mean)
+      ),
+      "attacked": len(x) * of_each(apply, x, y, 0.1),
+      "radius": jnp.sum(
+        theory.mixup_radius(apply, x, alpha=1.0, smallest_norm=1).per_example
+      ),
+    }
+
+  slopes = jax.jit(jax.jacrev(terms, (0, 1)))
+  every, alone = slopes(weights, x, y), slopes(weights, x[live], y[live])
+  for name, (slope, slope_x) in every.items():
+    np.testing.assert_allclose(slope, alone[name][0], atol=1e-12, err_msg=name)
+    assert np.any(slope != 0.0), name
+    assert np.all(np.isfinite(slope_x)), name
+  sides = lambda weights, x: theory.robustness_bound(
+    lambda x: jnp.sum(jax.nn.relu(x @ weights), axis=1), x, y, alpha=1.0
+  )
+  for slope in jax.tree.leaves(jax.jit(jax.jacrev(sides, (0, 1)))(weights, x)):
+    assert np.all(np.isfinite(slope))
+
+
 def test_errors(rng):
   x, y = data(rng)
   with pytest.raises(TypeError, match="x must be floating point"):
