@@ -27,11 +27,16 @@ CLEAN_PASSES = ("joint", "separate", "split")
 class MixupEAux(NamedTuple):
   """What `mixupe_loss` computed on the way.
 
+  L and R carry their gradients, kappa has none: `scale * (mixup_loss + eta *
+  penalty)` has the loss's value and gradient. With axis_name they behave as
+  `jax.lax.pmean` of the replicas' shares does: the replicas' gradients average
+  to those on the whole batch.
+
   Attributes:
     mixup_loss: L, the mixed loss, a mean over all replicas where axis_name is
       given.
     penalty: R, with its factor mean_shift, likewise.
-    scale: kappa.
+    scale: kappa, a constant; 1 where rescale=False.
     logits: the model's outputs at the mixed inputs, [B, ...].
     aux: what `apply_fn` returned beside its logits in the last pass (has_aux),
       or None.
@@ -95,6 +100,7 @@ def mixupe_loss(
   clean_pass: str = "joint",
   mix_at: int = 0,
   link: str | None = None,
+  rescale: bool = True,
   axis_name: str | None = None,
   has_aux: bool = False,
 ) -> tuple[chex.Array, MixupEAux]:
@@ -102,7 +108,8 @@ def mixupe_loss(
 
   MixupE (UAI 2023), eqs. (4) and (5), R = mean_shift * mean_i |q_i|. Every mean
   is over real examples (plan.mask). The loss to differentiate is returned
-  first; its value is |L| on one replica.
+  first; its value is |L| on one replica. rescale=False leaves kappa out: the
+  loss is L + eta R itself, and so is its value.
 
   The mixed and the clean examples go through the model as `clean_pass` says:
     joint: one concatenated batch, as the paper runs ImageNet; batch norm's
@@ -146,6 +153,8 @@ def mixupe_loss(
     mix_at: where the plan mixes: 0, the input, or a later place of the model's,
       `model.stages.index(name)` (see above).
     link: "softmax", "sigmoid" or None, see `directional_penalty`.
+    rescale: whether kappa brings the value back to |L|. Without it a step is
+      longer, by the factor 1 / kappa.
     axis_name: mapped axis over whose replicas L and R in kappa (and the counts
       of real examples) are averaged. The mean of the replicas' gradients is
       then the gradient on the whole batch, however it is divided.
@@ -153,10 +162,10 @@ def mixupe_loss(
 
   Returns:
     (loss, `MixupEAux`). With axis_name the loss is this replica's share: the
-    mean over replicas has the value |L|. Average the replicas' gradients, or
-    differentiate `jax.lax.pmean(loss, axis_name)`; under shard_map with
-    check_vma=True, which sums gradients of replicated parameters by itself, do
-    the latter.
+    mean over replicas has the value |L| (or L + eta R). Average the replicas'
+    gradients, or differentiate `jax.lax.pmean(loss, axis_name)`; under
+    shard_map with check_vma=True, which sums gradients of replicated parameters
+    by itself, do the latter.
 
   Raises:
     TypeError: if inputs are not floating point or labels make no sense.
@@ -190,7 +199,8 @@ def mixupe_loss(
   sizes = penalty.terms(out.logits_there, out.moved_there, there, link)
   term = penalty.share(sizes, plan, axis_name)
   loss = _loss_share(loss_fn, out.logits, targets, plan.mask, axis_name)
-  return _enhanced(loss, term, eta, out.logits, out.aux, axis_name)
+  came = out.logits, out.aux
+  return _enhanced(loss, term, eta, rescale, axis_name, *came)
 
 
 def mixupe_value_and_grad(
@@ -206,6 +216,7 @@ def mixupe_value_and_grad(
   penalty: Penalty | str = "approximate",
   mix_at: int = 0,
   link: str | None = None,
+  rescale: bool = True,
   axis_name: str | None = None,
   has_aux: bool = False,
 ) -> tuple[tuple[chex.Array, MixupEAux], chex.ArrayTree]:
@@ -234,6 +245,7 @@ def mixupe_value_and_grad(
     penalty: a value made by `jaxmix.penalties`, or its name.
     mix_at: where the plan mixes.
     link: "softmax", "sigmoid" or None.
+    rescale: whether kappa multiplies loss and gradient, as in `mixupe_loss`.
     axis_name: mapped axis over whose replicas L and R in kappa and the
       gradients are averaged: one pmean of all.
     has_aux: whether `apply_fn` returns (logits, aux).
@@ -294,7 +306,7 @@ def mixupe_value_and_grad(
   )
   if axis_name is not None:
     grads = replicas.mean_gradients(grads, loss, axis_name)
-  value, aux = _enhanced(loss, term, eta, logits, aux, axis_name)
+  value, aux = _enhanced(loss, term, eta, rescale, axis_name, logits, aux)
   grads = jax.tree.map(lambda g: aux.scale.astype(g.dtype) * g, grads)
   return (value, aux), grads
 
@@ -323,18 +335,19 @@ def _loss_share(loss_fn, logits, targets, mask, axis_name):
   return replicas.mean_share(values.astype(jnp.float32), mask, axis_name)
 
 
-def _enhanced(loss, term, eta, logits, aux, axis_name):
+def _enhanced(loss, term, eta, rescale, axis_name, logits, aux):
   """kappa (L + eta R) of this replica's shares, and what came with it."""
-  total_loss, total_term = jax.lax.stop_gradient((loss, term))
+  mean_loss, mean_term = loss, term
   if axis_name is not None:
     # With a kappa of each replica's own the gradient would depend on how many
     # there are. Stacked: one collective costs less than two.
-    total_loss, total_term = jax.lax.pmean(
-      jnp.stack([total_loss, total_term]), axis_name
-    )
-  scale = _scale(total_loss, total_term, eta)
+    mean_loss, mean_term = jax.lax.pmean(jnp.stack([loss, term]), axis_name)
+  # L and R keep their gradients, which cost nothing where nobody takes them.
+  scale = (
+    _scale(mean_loss, mean_term, eta) if rescale else jnp.ones_like(mean_loss)
+  )
   value = scale * (loss + eta * term)
-  return value, MixupEAux(total_loss, total_term, scale, logits, aux)
+  return value, MixupEAux(mean_loss, mean_term, scale, logits, aux)
 
 
 def _checked(x, labels, plan, penalty, mix_at, axis_name) -> Penalty:

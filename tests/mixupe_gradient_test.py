@@ -82,6 +82,7 @@ OPTIONS = {
   "control": {"eta": 0.0},
   "negative": {"eta": -40.0},
   "smoothed": {"loss_fn": smoothed},
+  "not rescaled": {"rescale": False},
 }
 
 
@@ -94,6 +95,27 @@ def test_is_the_gradient_of_separate_passes(name, transform):
   want = jax.jit(lambda p: whole(p, **options))(PARAMS)
   got = transform(lambda p: in_turn(p, **options))(PARAMS)
   assert_close(got, want)
+
+
+def test_f1_values_on_the_way_carry_their_gradients():
+  """L + eta R may be differentiated through aux, or by rescale=False."""
+  (value, aux), scaled = whole(PARAMS, eta=0.7)
+  want = jax.tree.map(lambda g: g / aux.scale, scaled)
+  assert aux.scale < 0.95 and jnp.max(jnp.abs(want["out"])) > 0.1
+
+  def through_aux(params):
+    return jaxmix.mixupe_loss(
+      functools.partial(net, params), X, Y, plan_of(), eta=0.7
+    )[1]
+
+  slopes = jax.jacrev(lambda p: through_aux(p)[:3])(PARAMS)
+  both = jax.tree.map(lambda a, b: a + 0.7 * b, *slopes[:2])
+  assert_close(both, want)
+  assert_close(slopes[2], jax.tree.map(jnp.zeros_like, want))
+  (total, plain), unscaled = whole(PARAMS, eta=0.7, rescale=False)
+  np.testing.assert_allclose(total, value / aux.scale, rtol=1e-6)
+  assert plain.scale == 1.0
+  assert_close(unscaled, want)
 
 
 def test_sweeps_over_eta():

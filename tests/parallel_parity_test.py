@@ -294,6 +294,35 @@ def test_one_by_64_equals_8_by_8(masked, options, mapper):
     check_close(jax.tree.map(lambda leaf, r=r: leaf[r], got), want, rtol=2e-5)
 
 
+@each_mapper
+def test_f1_l_and_r_have_the_whole_batchs_gradient(mapper):
+  """Through aux as by rescale=False: kappa's reciprocal times the loss's."""
+
+  def run(x, y, lam, partner):
+    plan = MixPlan(lam, lam, partner, 1.0 / 3.0)
+
+    def loss(w, through_aux):
+      value, aux = jaxmix.mixupe_loss(
+        lambda x: jnp.tanh(x @ w),
+        *(x, y, plan),
+        eta=0.8,
+        axis_name="r",
+        rescale=False,
+      )
+      if through_aux:
+        return aux.mixup_loss + 0.8 * aux.penalty
+      return jax.lax.pmean(value, "r")
+
+    slopes = [jax.grad(loss)(W, through) for through in (True, False)]
+    if mapper != "shard_map_vma":
+      slopes = jax.lax.pmean(slopes, "r")
+    return slopes
+
+  _, aux, slope = whole_batch((), False)
+  for got in MAPPERS[mapper](run)(X, Y, LAM, PARTNER):
+    check_close(got[0], slope / aux[2])
+
+
 def test_without_axis_name_kappa_is_local():
   """The reason for axis_name: the mean of local losses is another loss."""
 

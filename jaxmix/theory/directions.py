@@ -1,4 +1,8 @@
-"""How gradients lie: towards the data's mean, or along the example itself."""
+"""How gradients lie: towards the data's mean, or along the example itself.
+
+A cosine with a vector that is zero (a dead ReLU's gradient, an example at the
+mean) is 0, and so is its gradient.
+"""
 
 from __future__ import annotations
 
@@ -54,12 +58,9 @@ def direction_coefficients(
   def one(example):
     point, label = example
     logits = logits_of(point)
-    # g(f) - y under either link.
-    pull = jax.grad(
-      lambda f: likelihood.log_partition(f) - likelihood.label_dot(f, label)
-    )
+    pull = likelihood.residual(logits, label)
     towards = input_mean - point
-    return pull(logits) * _cosines_of_gradients(logits_of, point, towards)
+    return pull * _cosines_of_gradients(logits_of, point, towards)
 
   return jax.lax.map(
     one, (x, jnp.asarray(y)), batch_size=min(examples_at_once, n)
@@ -106,7 +107,8 @@ def loss_cosines(
 
   dl(x_i) = (g(f_i) - y_i)' df(x_i). For a binary example classified right
   by a homogeneous network (theta in the Theta of Zhang et al.) it is R_i; it is
-  negative where the loss rises outwards.
+  negative where the loss rises outwards. Hard labels, integers or one-hot, have
+  theirs at any margin, where dl itself rounds to zero.
 
   Args:
     logit_fn: maps [n, ...] to logits [n] or [n, K].
@@ -128,15 +130,38 @@ def loss_cosines(
     [ 0.6 -0.8]
   """
   n, *_ = likelihood.check_data(logit_fn, x, y)
-  loss = likelihood.loss_of_one(logit_fn)
+  logits_of = likelihood.single(logit_fn)
 
   def one(example):
     point, label = example
-    return _cosine(jax.grad(loss)(point, label), -point)
+    logits, pull_back = jax.vjp(logits_of, point)
+    # Of dl the direction alone is asked for: its length underflows first.
+    (gradient,) = pull_back(likelihood.residual_direction(logits, label))
+    return _cosine(gradient, -point)
 
   return jax.lax.map(
     one, (x, jnp.asarray(y)), batch_size=min(examples_at_once, n)
   )
+
+
+def length(vector: chex.Array) -> chex.Array:
+  """|v| over all axes, with the subgradient 0 at v = 0, where jnp's is nan.
+
+  Args:
+    vector: any shape, floats.
+
+  Returns:
+    Scalar.
+
+  Example:
+    >>> length = jaxmix.theory.directions.length
+    >>> print(length(jnp.array([3.0, 4.0])), jax.grad(length)(jnp.zeros(2)))
+    5.0 [0. 0.]
+  """
+  squares = jnp.sum(jnp.square(vector)).astype(vector.dtype)
+  # Two wheres: the square root's slope at 0 is inf even if not chosen.
+  safe = jnp.where(squares > 0.0, squares, 1.0)
+  return jnp.where(squares > 0.0, jnp.sqrt(safe), 0.0)
 
 
 def _cosines_of_gradients(
@@ -155,7 +180,7 @@ def _cosines_of_gradients(
 def _cosine(gradient: chex.Array, direction: chex.Array) -> chex.Array:
   gradient = gradient.reshape(-1)
   direction = direction.reshape(-1).astype(gradient.dtype)
-  length = jnp.linalg.norm(gradient) * jnp.linalg.norm(direction)
+  both = length(gradient) * length(direction)
   # Two wheres: 0 / 0 is nan in the gradient even where it is not chosen.
-  safe = jnp.where(length > 0.0, length, 1.0)
-  return jnp.where(length > 0.0, gradient @ direction / safe, 0.0)
+  safe = jnp.where(both > 0.0, both, 1.0)
+  return jnp.where(both > 0.0, gradient @ direction / safe, 0.0)

@@ -210,15 +210,11 @@ def regularizers(
     """First order, and the two parts of the second, along one direction."""
     # Forward over forward: d2f along one direction, and no d x d Hessian.
     logits, first, second = derivatives(logits_of, point, direction, 2)
-    _, slope, curvature = derivatives(log_partition, logits, first, 2)
-    _, bend = jax.jvp(log_partition, (logits,), (second,))
-    return jnp.stack(
-      [
-        slope - likelihood.label_dot(first, label),
-        curvature,
-        bend - likelihood.label_dot(second, label),
-      ]
-    )
+    # y f is linear: h's curvature is the loss's.
+    loss = lambda f: likelihood.loss_of_logits(f, label, log_partition)
+    _, slope, curvature = derivatives(loss, logits, first, 2)
+    _, bend = jax.jvp(loss, (logits,), (second,))
+    return jnp.stack([slope, curvature, bend])
 
   def one(example):
     point, label = example

@@ -78,7 +78,7 @@ def quadratic_adversarial_loss(
   et al. with eta = eps sqrt(d): the maximum over |delta| <= eta of the loss's
   Taylor polynomial, where the network itself is linear around x. (Under eq.
   (6) the paper prints a further factor d beside eta^2, and in A.2.1 |theta| for
-  its square.)
+  its square.) Where df is zero, a dead ReLU's, |df| has the subgradient 0.
 
   Args:
     logit_fn: maps [n, ...] to binary logits [n].
@@ -112,11 +112,11 @@ def quadratic_adversarial_loss(
   def one(point, label, eta):
     logits, gradient = jax.value_and_grad(logits_of)(point)
     eta = eta.astype(logits.dtype)
-    steepness = jnp.sqrt(jnp.sum(jnp.square(gradient)).astype(logits.dtype))
-    prob = jax.nn.sigmoid(logits)
-    residual = jnp.abs(prob - jnp.asarray(label).astype(prob.dtype))
+    steepness = directions.length(gradient.astype(logits.dtype))
+    residual = jnp.abs(likelihood.residual(logits, label))
     # h'' of the logistic loss; eq. (6)'s further d is a misprint, see above.
-    curvature = prob * (1.0 - prob)
+    # Not prob (1 - prob), which rounds to 0 where the model is sure.
+    curvature = jax.nn.sigmoid(logits) * jax.nn.sigmoid(-logits)
     # The worst step is along df, towards the side that the residual is on.
     move = eta * steepness
     return loss(point, label) + residual * move + 0.5 * curvature * move**2
@@ -178,7 +178,7 @@ def mixup_radius(
     aligned = jnp.maximum(directions.loss_cosines(logit_fn, x, y), 0.0)
   flat = x.reshape(n, -1)
   if smallest_norm is None:
-    smallest_norm = jnp.min(jnp.linalg.norm(flat, axis=1))
+    smallest_norm = jnp.min(jax.vmap(directions.length)(flat))
   else:
     smallest_norm = checks.scalar("smallest_norm", smallest_norm, low=0.0)
   # shift_moments, not policy.mean_shift, which `erm` lets its caller choose.
@@ -276,7 +276,7 @@ def robustness_assumptions(
   return RobustnessAssumptions(
     # The paper's Theta lets a logit be exactly 0.
     right=jnp.all((2.0 * label - 1.0) * logits >= 0.0),
-    off_centre=jnp.linalg.norm(jnp.mean(x, axis=0).reshape(-1)),
+    off_centre=directions.length(jnp.mean(x, axis=0)),
     inhomogeneity=jnp.max(jnp.abs(logits - along_itself)),
   )
 
