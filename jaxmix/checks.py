@@ -92,7 +92,10 @@ def batch_size(**trees: chex.ArrayTree) -> int:
     for i, leaf in enumerate(leaves):
       label = name if len(leaves) == 1 else f"{name}[leaf {i}]"
       if np.ndim(leaf) == 0:
-        raise ValueError(f"{label} needs a leading batch axis, got a scalar.")
+        raise ValueError(
+          f"{label} needs a leading batch axis, got a scalar; of a list of "
+          f"numbers make an array."
+        )
       sizes[label] = np.shape(leaf)[0]
   if len(set(sizes.values())) > 1:
     raise ValueError(f"Leading (batch) axes must agree, got {sizes}.")
@@ -121,14 +124,21 @@ def floating(name: str, tree: chex.ArrayTree) -> None:
 
 
 def label_array(name: str, labels: chex.Array) -> None:
-  """Raises TypeError unless `labels` are integers or floating probabilities."""
+  """Raises TypeError unless `labels` are one array of integers or floats."""
+  if not jax.tree_util.treedef_is_leaf(jax.tree.structure(labels)):
+    raise TypeError(
+      f"{name} must be one array here, got {type(labels).__name__}; of several "
+      f"label arrays take one at a time, and of a list make an array."
+    )
   dtype = jnp.result_type(labels)
   # bool is a subtype of neither: a mask in the labels' place is refused.
   if jnp.issubdtype(dtype, jnp.integer) or jnp.issubdtype(dtype, jnp.floating):
     return
+  # One bool an example is one of two classes, several are a multi-hot row.
+  wanted = "int32" if np.ndim(labels) < 2 else "float32"
   raise TypeError(
     f"{name} must be integer classes or floating-point probabilities, got "
-    f"{dtype}; convert first, e.g. {name}.astype(jnp.int32)."
+    f"{dtype}; convert first, e.g. {name}.astype(jnp.{wanted})."
   )
 
 

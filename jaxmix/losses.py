@@ -82,6 +82,7 @@ def mixed_loss(
     Losses shaped as `loss_fn`'s, not reduced.
 
   Raises:
+    TypeError: if `targets` are a pytree of several.
     ValueError: if `loss_fn` reduced over the batch.
 
   Example:
@@ -92,6 +93,11 @@ def mixed_loss(
     >>> jaxmix.mixed_loss(bits, log_probs, targets).tolist()
     [1.25]
   """
+  if not isinstance(targets, MixedTargets):
+    raise TypeError(
+      f"targets must be MixedTargets, got {type(targets).__name__}; of several "
+      "heads add the losses up, each with its own targets."
+    )
   own = loss_fn(logits, targets.first)
   if jnp.ndim(own) == 0 or own.shape[0] != targets.weight.shape[0]:
     raise ValueError(
