@@ -142,6 +142,43 @@ def label_array(name: str, labels: chex.Array) -> None:
   )
 
 
+def label_range(
+  name: str,
+  labels: chex.Array,
+  num_classes: int,
+  ignore_label: int | None = None,
+) -> None:
+  """Raises ValueError if integer labels are known and out of [0, num_classes).
+
+  Traced ones cannot be asked, nor those that other processes hold.
+  """
+  if isinstance(labels, jax.core.Tracer):
+    return
+  if isinstance(labels, jax.Array) and not labels.is_fully_addressable:
+    return
+  # Explicit, so that a guard against implicit transfers lets it pass.
+  known = np.asarray(jax.device_get(labels))
+  wrong = (known < 0) | (known >= num_classes)
+  if ignore_label is not None:
+    wrong &= known != ignore_label
+  if wrong.any():
+    raise ValueError(
+      f"{name} must lie in [0, {num_classes}), got {known[wrong].flat[0]}; "
+      f"give padded examples any class, such as 0, and leave them out by the "
+      f"mask."
+    )
+
+
+def class_shape_hint(labels: chex.Array, logits: tuple[int, ...]) -> str:
+  """What to do about integer labels of a shape that does not fit logits'."""
+  shape = tuple(np.shape(labels))
+  if shape == logits[:-1] + (1,):
+    return "; drop the last axis, labels[..., 0]"
+  if shape == logits:
+    return "; one-hot rows must be floats, labels.astype(jnp.float32)"
+  return ""
+
+
 def mask_array(mask: chex.Array | None, size: int) -> None:
   """Raises unless `mask` is None or a boolean [size]."""
   if mask is None:

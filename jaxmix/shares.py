@@ -76,8 +76,6 @@ def weighed(weight: chex.Numeric, value: chex.Array) -> chex.Array:
   return weight * jnp.where(nothing, jnp.zeros_like(value), value)
 
 
-def blend(
-  weight: chex.Array, own: chex.Array, other: chex.Array
-) -> chex.Array:
+def blend(weight: chex.Array, own: chex.Array, other: chex.Array) -> chex.Array:
   """weight * own + (1 - weight) * other, what has no weight left out."""
   return weighed(weight, own) + weighed(1.0 - weight, other)
