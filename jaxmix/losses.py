@@ -238,7 +238,7 @@ def negative_cosine(features: chex.Array, targets: chex.Array) -> chex.Array:
   "MixUp as Directional Adversarial Training", 2020, section 2. `targets` are
   not normalised: a mixture of unit vectors is shorter than one, and normalising
   it would break target-linearity. For classes use `negative_cosine(f,
-  embeddings[labels])`.
+  embeddings[labels])`; that lookup is jnp's own, for which -1 is the last row.
 
   Args:
     features: [B, D], any float dtype; a zero row has loss 0 and gradient 0.
