@@ -194,6 +194,7 @@ def _log_odds(logits, labels):
     return losses.softmax_cross_entropy(logits, labels)
   if logits.dtype != jnp.float64:
     logits = logits.astype(jnp.float32)
+  checks.label_range("labels", labels, logits.shape[-1])
   own = jax.nn.one_hot(labels, logits.shape[-1], dtype=bool)
   others = jnp.where(own, -jnp.inf, logits)
   return jax.nn.logsumexp(others, axis=-1) - jnp.sum(

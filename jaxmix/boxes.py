@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import chex
 import flax.struct
 import jax
 import jax.numpy as jnp
 
 from jaxmix import checks, mixing, policies
-from jaxmix.losses import MixedTargets
 from jaxmix.pairing import Local, Pairing, Source, look_up, permutation
 
 
@@ -86,7 +87,7 @@ class CutMixPlan:
 
     return jax.tree.map(paste, tree, partners)
 
-  def targets(self, labels: chex.Array) -> MixedTargets:
+  def targets(self, labels: Any) -> Any:
     """Returns the labels of the pasted examples, see `MixPlan.targets`."""
     return mixing.mixed_targets(self, labels)
 
@@ -168,12 +169,12 @@ def draw_cutmix(
 def cutmix(
   key: chex.PRNGKey,
   images: chex.ArrayTree,
-  labels: chex.Array,
+  labels: Any,
   *,
   alpha: chex.Numeric = 1.0,
   pairing: Pairing = permutation,
   mask: chex.Array | None = None,
-) -> tuple[chex.ArrayTree, MixedTargets]:
+) -> tuple[chex.ArrayTree, Any]:
   """Pastes a random box of each image's partner into it (CutMix).
 
   Yun et al., 2019, https://arxiv.org/abs/1905.04899; see `draw_cutmix`. The
@@ -183,7 +184,7 @@ def cutmix(
     key: PRNG key; give every replica its own.
     images: pytree of [B, H, W, ...] arrays of any dtype (segmentation masks
       too).
-    labels: [B] integer classes or [B, K] probabilities.
+    labels: [B] integer classes or [B, K] probabilities, or a pytree of them.
     alpha: Beta concentration, > 0.
     pairing: with whom, over the array this function sees.
     mask: bool [B], True for real examples.

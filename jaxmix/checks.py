@@ -92,7 +92,10 @@ def batch_size(**trees: chex.ArrayTree) -> int:
     for i, leaf in enumerate(leaves):
       label = name if len(leaves) == 1 else f"{name}[leaf {i}]"
       if np.ndim(leaf) == 0:
-        raise ValueError(f"{label} needs a leading batch axis, got a scalar.")
+        raise ValueError(
+          f"{label} needs a leading batch axis, got a scalar; of a list of "
+          f"numbers make an array."
+        )
       sizes[label] = np.shape(leaf)[0]
   if len(set(sizes.values())) > 1:
     raise ValueError(f"Leading (batch) axes must agree, got {sizes}.")
@@ -121,15 +124,59 @@ def floating(name: str, tree: chex.ArrayTree) -> None:
 
 
 def label_array(name: str, labels: chex.Array) -> None:
-  """Raises TypeError unless `labels` are integers or floating probabilities."""
+  """Raises TypeError unless `labels` are one array of integers or floats."""
+  if not jax.tree_util.treedef_is_leaf(jax.tree.structure(labels)):
+    raise TypeError(
+      f"{name} must be one array here, got {type(labels).__name__}; of several "
+      f"label arrays take one at a time, and of a list make an array."
+    )
   dtype = jnp.result_type(labels)
   # bool is a subtype of neither: a mask in the labels' place is refused.
   if jnp.issubdtype(dtype, jnp.integer) or jnp.issubdtype(dtype, jnp.floating):
     return
+  # One bool an example is one of two classes, several are a multi-hot row.
+  wanted = "int32" if np.ndim(labels) < 2 else "float32"
   raise TypeError(
     f"{name} must be integer classes or floating-point probabilities, got "
-    f"{dtype}; convert first, e.g. {name}.astype(jnp.int32)."
+    f"{dtype}; convert first, e.g. {name}.astype(jnp.{wanted})."
   )
+
+
+def label_range(
+  name: str,
+  labels: chex.Array,
+  num_classes: int,
+  ignore_label: int | None = None,
+) -> None:
+  """Raises ValueError if integer labels are known and out of [0, num_classes).
+
+  Traced ones cannot be asked, nor those that other processes hold.
+  """
+  if isinstance(labels, jax.core.Tracer):
+    return
+  if isinstance(labels, jax.Array) and not labels.is_fully_addressable:
+    return
+  # Explicit, so that a guard against implicit transfers lets it pass.
+  known = np.asarray(jax.device_get(labels))
+  wrong = (known < 0) | (known >= num_classes)
+  if ignore_label is not None:
+    wrong &= known != ignore_label
+  if wrong.any():
+    raise ValueError(
+      f"{name} must lie in [0, {num_classes}), got {known[wrong].flat[0]}; "
+      f"give padded examples any class, such as 0, and leave them out by the "
+      f"mask."
+    )
+
+
+def class_shape_hint(labels: chex.Array, logits: tuple[int, ...]) -> str:
+  """What to do about integer labels of a shape that does not fit logits'."""
+  shape = tuple(np.shape(labels))
+  if shape == logits[:-1] + (1,):
+    return "; drop the last axis, labels[..., 0]"
+  if shape == logits:
+    return "; one-hot rows must be floats, labels.astype(jnp.float32)"
+  return ""
 
 
 def mask_array(mask: chex.Array | None, size: int) -> None:

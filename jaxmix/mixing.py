@@ -48,8 +48,8 @@ class Plan(Protocol):
     """Returns the mixed tree, shapes and dtypes kept."""
     ...
 
-  def targets(self, labels: chex.Array, /) -> MixedTargets:
-    """Returns the labels of the mixed examples."""
+  def targets(self, labels: Any, /) -> Any:
+    """Returns `MixedTargets`, or a pytree of them for one of labels."""
     ...
 
 
@@ -125,28 +125,32 @@ class MixPlan:
 
     return jax.tree.map(blend, tree, partners)
 
-  def targets(self, labels: chex.Array) -> MixedTargets:
+  def targets(self, labels: Any) -> Any:
     """Returns the labels of the mixed examples, integers left integers.
 
     Args:
-      labels: [B] integer classes or [B, K] probabilities.
+      labels: [B] integer classes or [B, K] probabilities, or a pytree of such
+        arrays, one for each head of a model.
+
+    Returns:
+      `MixedTargets`; for a pytree of labels, the same pytree of them.
 
     Raises:
-      TypeError: if labels are neither integers nor floats.
-      ValueError: if the leading axis is not B.
+      TypeError: if labels are neither integers nor floats, or mixed already.
+      ValueError: if a leading axis is not B.
     """
     return mixed_targets(self, labels)
 
 
-def mixed_targets(plan: Any, labels: chex.Array) -> MixedTargets:
+def mixed_targets(plan: Any, labels: Any) -> Any:
   """The shared body of `MixPlan.targets` and `CutMixPlan.targets`.
 
   Args:
     plan: with lam, weight, partner and source, as `MixPlan` has.
-    labels: [B] integer classes or [B, K] probabilities.
+    labels: [B] integer classes or [B, K] probabilities, or a pytree of them.
 
   Returns:
-    The labels of the mixed examples.
+    The labels of the mixed examples, leaf by leaf.
 
   Example:
     >>> lam, partner = jnp.array([0.75, 1.0]), jnp.array([1, 0])
@@ -154,12 +158,31 @@ def mixed_targets(plan: Any, labels: chex.Array) -> MixedTargets:
     >>> jaxmix.mixing.mixed_targets(plan, jnp.array([3, 5])).second
     Array([5, 3], dtype=int32)
   """
-  checks.label_array("labels", labels)
+  is_mixed = lambda node: isinstance(node, MixedTargets)
+  if any(map(is_mixed, jax.tree.leaves(labels, is_leaf=is_mixed))):
+    raise TypeError(
+      "labels are MixedTargets, mixed already; to mix them again pass "
+      "targets.dense(num_classes)."
+    )
   checks.batch_size(plan=plan.lam, labels=labels)
-  labels = jnp.asarray(labels)
-  others = plan.source.labels(labels)
-  # Side by side, not blended: target-linear losses need no [B, K] one-hot.
-  return MixedTargets(labels, look_up(others, plan.partner), plan.weight)
+  jax.tree.map(lambda leaf: checks.label_array("labels", leaf), labels)
+  labels = jax.tree.map(jnp.asarray, labels)
+
+  def pair(own, others):
+    checks.label_array("the partners' labels", others)
+    kinds = [
+      jnp.issubdtype(jnp.result_type(one), jnp.integer) for one in (own, others)
+    ]
+    if kinds[0] != kinds[1]:
+      raise TypeError(
+        "both batches' labels must be integer classes, or both probabilities, "
+        f"got {own.dtype} and {jnp.result_type(others)}."
+      )
+    # Side by side, not blended: target-linear losses need no [B, K] one-hot.
+    return MixedTargets(own, look_up(others, plan.partner), plan.weight)
+
+  # Leaf by leaf, as the inputs: a model of several heads has several labels.
+  return jax.tree.map(pair, labels, plan.source.labels(labels))
 
 
 def draw(
@@ -222,12 +245,12 @@ def draw(
 def mix_batch(
   key: chex.PRNGKey,
   inputs: chex.ArrayTree,
-  labels: chex.Array,
+  labels: Any,
   *,
   policy: policies.MixingPolicy,
   pairing: Pairing = permutation,
   mask: chex.Array | None = None,
-) -> tuple[chex.ArrayTree, MixedTargets]:
+) -> tuple[chex.ArrayTree, Any]:
   """Mixes a batch and its labels by any policy: `draw`, then the plan's two.
 
   Returns lam_i * x_i + (1 - lam_i) * x_partner(i), with both labels and the
@@ -242,14 +265,16 @@ def mix_batch(
       index.
     inputs: pytree of [B, ...] floats on any affine scale (outputs stay in its
       range).
-    labels: [B] integer classes or [B, K] probabilities, rows summing to 1.
+    labels: [B] integer classes or [B, K] probabilities, rows summing to 1; or
+      a pytree of such arrays, one for each head of a model.
     policy: how much, see `jaxmix.policies`.
     pairing: with whom, see `jaxmix.pairing`.
     mask: bool [B], True for real examples; padded ones are never mixed into
       real ones.
 
   Returns:
-    The mixed inputs, shapes and dtypes kept, and their `MixedTargets`.
+    The mixed inputs, shapes and dtypes kept, and their `MixedTargets`: one, or
+    for a pytree of labels the same pytree of them.
 
   Raises:
     TypeError: if a leaf of `inputs` is not floating point, `labels` are neither
@@ -272,7 +297,7 @@ def mix_batch(
 def mixup(
   key: chex.PRNGKey,
   inputs: chex.ArrayTree,
-  labels: chex.Array,
+  labels: Any,
   *,
   alpha: chex.Numeric = 1.0,
   beta: chex.Numeric | None = None,
@@ -280,7 +305,7 @@ def mixup(
   mask: chex.Array | None = None,
   per_example: bool = True,
   stratified: bool = False,
-) -> tuple[chex.ArrayTree, MixedTargets]:
+) -> tuple[chex.ArrayTree, Any]:
   """Mixes each example, and its label, with a partner from the same batch.
 
   Draws lam_i ~ Beta(alpha, beta) per example and returns lam_i * x_i + (1 -
@@ -323,7 +348,7 @@ def mixup(
 def untied_mixup(
   key: chex.PRNGKey,
   inputs: chex.ArrayTree,
-  labels: chex.Array,
+  labels: Any,
   *,
   alpha: chex.Numeric = 1.7,
   beta: chex.Numeric = 0.8,
@@ -331,7 +356,7 @@ def untied_mixup(
   mask: chex.Array | None = None,
   per_example: bool = True,
   stratified: bool = False,
-) -> tuple[chex.ArrayTree, MixedTargets]:
+) -> tuple[chex.ArrayTree, Any]:
   """Untied MixUp: inputs and labels mixed by different weights.
 
   "MixUp as Directional Adversarial Training", 2020, eq. (5); the defaults are
@@ -372,7 +397,7 @@ def untied_mixup(
 def dat(
   key: chex.PRNGKey,
   inputs: chex.ArrayTree,
-  labels: chex.Array,
+  labels: Any,
   *,
   alpha: chex.Numeric = 1.7,
   beta: chex.Numeric = 0.8,
@@ -380,7 +405,7 @@ def dat(
   mask: chex.Array | None = None,
   per_example: bool = True,
   stratified: bool = False,
-) -> tuple[chex.ArrayTree, MixedTargets]:
+) -> tuple[chex.ArrayTree, Any]:
   """Directional adversarial training: inputs are mixed, labels kept whole.
 
   "MixUp as Directional Adversarial Training", 2020, section 3. The defaults

@@ -82,7 +82,7 @@ class Between:
     if _shapes(self.held_labels) != _shapes(labels):
       raise ValueError(
         "pairing=between(partners) holds labels of shape "
-        f"{jnp.shape(self.held_labels)}, got {jnp.shape(labels)}."
+        f"{_shapes(self.held_labels)}, got {_shapes(labels)}."
       )
     return self.held_labels
 

@@ -11,7 +11,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from jaxmix import checks, taylor
+from jaxmix import checks, shares, taylor
 from jaxmix.losses import MixedTargets
 
 
@@ -74,10 +74,11 @@ def residual_dot(logits, vectors, labels, link):
   logits = logits.astype(jnp.float32)
   vectors = vectors.astype(jnp.float32)
   # No stop_gradient on g(f): the paper's listing differentiates through it.
-  if link == "softmax":
-    pulled = jnp.sum(jax.nn.softmax(logits) * vectors, axis=-1)
-  else:
-    pulled = _sum_classes(jax.nn.sigmoid(logits) * vectors)
+  softmax = link == "softmax"
+  guess = jax.nn.softmax(logits) if softmax else jax.nn.sigmoid(logits)
+  # A masked class has probability 0 and the logit -inf, whose product is NaN.
+  # A maximum, as a select compiles to sums of another rounding.
+  pulled = _sum_classes(guess * jnp.maximum(vectors, -1e30))
   return _target_dot(vectors, labels, link) - pulled
 
 
@@ -100,7 +101,7 @@ def _target_dot(vectors, labels, link):
     return _label_dot(vectors, labels, link)
   own = _label_dot(vectors, labels.first, link)
   other = _label_dot(vectors, labels.second, link)
-  return labels.weight * own + (1.0 - labels.weight) * other
+  return shares.blend(labels.weight, own, other)
 
 
 def _label_dot(vectors, labels, link):
@@ -114,16 +115,16 @@ def _label_dot(vectors, labels, link):
     if jnp.shape(labels) != vectors.shape[:1]:
       raise ValueError(
         f"integer labels must be [B] = {vectors.shape[:1]}, got "
-        f"{jnp.shape(labels)}."
+        f"{jnp.shape(labels)}"
+        f"{checks.class_shape_hint(labels, vectors.shape)}."
       )
-    index = jnp.asarray(labels)[:, None]
-    return jnp.take_along_axis(vectors, index, axis=-1)[:, 0]
+    return shares.pick(vectors, labels)
   if jnp.shape(labels) != vectors.shape:
     raise ValueError(
       f"labels must have the logits' shape {vectors.shape}, got "
       f"{jnp.shape(labels)}."
     )
-  return _sum_classes(jnp.asarray(labels).astype(jnp.float32) * vectors)
+  return _sum_classes(shares.weighed(shares.probabilities(labels), vectors))
 
 
 def _sum_classes(values):

@@ -7,7 +7,7 @@ import optax
 import pytest
 import scipy.special
 
-from jaxmix import losses
+from jaxmix import attacks, directional, losses, mixing
 from jaxmix.losses import MixedTargets
 
 FLOATS = [jnp.float32, jnp.bfloat16, jnp.float16]
@@ -341,3 +341,232 @@ def test_losses_do_not_retrace():
   for _ in range(2):
     loss(jnp.ones((3, 4)), mixed_integers())
   assert len(traces) == 1
+
+
+def test_a2_integer_labels_of_a_wrong_rank_are_refused():
+  """Columns and one-hot rows would become [B, 1, K] and [B, K, K]."""
+  logits = jnp.zeros((2, 3))
+  column, rows = jnp.zeros((2, 1), int), jnp.eye(3, dtype=int)[:2]
+  drop, to_floats = r"labels\[..., 0\]", r"labels.astype\(jnp.float32\)"
+  for labels, hint in (
+    (column, drop),
+    (rows, to_floats),
+    (jnp.zeros((2, 5), int), to_floats),  # tokens
+    (jnp.zeros((2, 4, 4, 1), int), drop),  # masks with a channel
+  ):
+    targets = MixedTargets(labels, labels, jnp.ones(2))
+    for run in (targets.dense, jax.jit(targets.dense, static_argnums=0)):
+      with pytest.raises(ValueError, match=rf"or masks .*{hint}"):
+        run(3)
+  for labels, hint in ((column, drop), (rows, to_floats)):
+    for loss in (losses.softmax_cross_entropy, directional.directional_penalty):
+      with pytest.raises(ValueError, match=rf"integer labels must.*{hint}"):
+        loss(logits, labels)
+  # Class ids as floats, of as many examples as classes.
+  ids = jnp.array([0.0, 2.0, 1.0])
+  with pytest.raises(ValueError, match=r"must be \[B, 3\].*jnp.int32"):
+    MixedTargets(ids, ids, jnp.ones(3)).dense(3)
+
+
+def test_a2_the_hint_for_booleans_follows_their_rank():
+  for shape, dtype in (((3,), "int32"), ((3, 4), "float32")):
+    with pytest.raises(TypeError, match=rf"labels.astype\(jnp.{dtype}\)"):
+      losses.softmax_cross_entropy(jnp.zeros((3, 4)), jnp.zeros(shape, bool))
+
+
+@pytest.mark.parametrize("width", [1, 3])
+def test_a2_masks_stay_right(width):
+  """[B, H, W] integers, also where the last axis is 1 or K."""
+  first, second = np.random.default_rng(0).integers(0, 3, (2, 2, 4, width))
+  weight = np.array([0.75, 0.25], np.float32)
+  targets = MixedTargets(*map(jnp.asarray, (first, second, weight)))
+  w = weight[:, None, None, None]
+  dense = w * np.eye(3)[first] + (1.0 - w) * np.eye(3)[second]
+  np.testing.assert_allclose(targets.dense(3), dense, rtol=1e-6)
+  logits = rows(2, 4, width, 3)
+  log_p = scipy.special.log_softmax(logits.astype(np.float64), axis=-1)
+  np.testing.assert_allclose(
+    losses.mixed_loss(losses.softmax_cross_entropy, logits, targets),
+    -(dense * log_p).sum(-1),
+    rtol=1e-5,
+  )
+
+
+LOGITS = jnp.array([[1.0, 2.0, 3.0], [1.0, 2.0, 3.0]])
+
+
+def everywhere(first):
+  """All that looks labels up, beside a second example that is in order."""
+  dtype = first.dtype
+  targets = MixedTargets(first, jnp.array([1, 1], dtype), jnp.full(2, 0.5))
+  dense, cross_entropy = targets.dense(3), losses.softmax_cross_entropy
+  penalty = directional.directional_penalty
+  return {
+    "paired": losses.mixed_loss(cross_entropy, LOGITS, targets),
+    "dense": dense.sum(1),
+    "of dense": cross_entropy(LOGITS, dense),
+    "smoothed": cross_entropy(LOGITS, first, label_smoothing=0.1),
+    "logistic": losses.logistic(LOGITS[:, 0], first),
+    "penalty": penalty(LOGITS, targets),
+    "sigmoid": penalty(LOGITS, first, link="sigmoid"),
+    "binary": penalty(LOGITS[:, 0], first),
+    "taylor": directional.taylor_penalty(
+      lambda x: x, LOGITS, targets, order=2
+    ).sum(0),
+  }
+
+
+@pytest.mark.parametrize(
+  "label, dtype",
+  [(-1, jnp.int32), (3, jnp.int32), (255, jnp.uint8), (-1, jnp.int8)],
+)
+def test_a3_a_label_that_is_no_class_is_nan(label, dtype):
+  """Alike in all losses and penalties; where it is known it is an error."""
+  labels = jnp.array([label, 1], dtype)
+  for name, value in jax.jit(everywhere)(labels).items():
+    assert np.isnan(value).tolist() == [True, False], name
+  cross_entropy = losses.softmax_cross_entropy
+  targets = MixedTargets(labels, labels, jnp.ones(2))
+  for call, classes in (
+    (lambda: cross_entropy(LOGITS, labels), 3),
+    (lambda: cross_entropy(LOGITS, np.asarray(labels)), 3),
+    (lambda: jax.jit(cross_entropy)(LOGITS, labels) / targets.dense(3)[0], 3),
+    (lambda: directional.directional_penalty(LOGITS, labels), 3),
+    (lambda: losses.logistic(LOGITS[:, 0], labels), 2),
+    (lambda: attacks.fgsm(lambda x: x, LOGITS, labels, epsilon=0.1), 3),
+  ):
+    message = rf"labels must lie in \[0, {classes}\), got {label};"
+    with pytest.raises(ValueError, match=message):
+      call()
+
+
+def test_a3_paired_and_dense_agree_where_a_bad_label_has_no_weight():
+  @jax.jit
+  def both(second):
+    targets = MixedTargets(jnp.array([1, 1]), second, jnp.array([1.0, 0.5]))
+    cross_entropy = losses.softmax_cross_entropy
+    return (
+      losses.mixed_loss(cross_entropy, LOGITS, targets),
+      cross_entropy(LOGITS, targets.dense(3)),
+    )
+
+  for loss in both(jnp.array([-1, 0])):
+    np.testing.assert_allclose(loss, [1.4076059, 1.9076059], rtol=1e-6)
+
+
+@pytest.mark.parametrize("ignored", [-1, 255, 1])
+def test_a3_the_share_of_an_ignored_label_drops_out(ignored):
+  first, second = jnp.array([ignored, 2, 2]), jnp.array([2, ignored, ignored])
+  targets = MixedTargets(first, second, jnp.array([0.75, 0.75, 1.0]))
+  logits, keep = jnp.tile(LOGITS[:1], (3, 1)), np.array([0.25, 0.75, 1.0])
+  dense = targets.dense(3, ignore_label=ignored)
+  np.testing.assert_array_equal(dense, keep[:, None] * np.eye(3)[2])
+
+  def loss(logits, labels):
+    return losses.softmax_cross_entropy(logits, labels, ignore_label=ignored)
+
+  for value in (
+    losses.mixed_loss(loss, logits, targets),
+    jax.jit(lambda t: losses.mixed_loss(loss, logits, t))(targets),
+    losses.softmax_cross_entropy(logits, dense),
+  ):
+    np.testing.assert_allclose(value, keep * 0.4076059, rtol=1e-6)
+  smoothed = losses.softmax_cross_entropy(
+    logits, first, label_smoothing=0.1, ignore_label=ignored
+  )
+  assert smoothed[0] == 0.0 and smoothed[1] > 0.4
+  with pytest.raises(ValueError, match="needs integer labels, got float32"):
+    loss(logits, dense)
+  with pytest.raises(ValueError, match="labels must lie in"):
+    targets.replace(first=jnp.array([7, 0, 0])).dense(3, ignore_label=ignored)
+
+
+MASKED = jnp.array([[-jnp.inf, 0.0, 1.0]])
+
+
+def test_a4_what_has_no_weight_costs_nothing():
+  """A class masked by -inf, at weight 0; gradients as of the classes left."""
+  label, other = jnp.array([1]), jnp.array([0])
+  one_hot = jnp.array([[0.0, 1.0, 0.0]])
+  cross_entropy = losses.softmax_cross_entropy
+  whole = MixedTargets(label, other, jnp.array([1.0]))
+  swapped = MixedTargets(other, label, jnp.array([0.0]))
+  residual = [[0.0, -0.7310586, 0.7310586]]
+
+  def smoothed(share):
+    return lambda f: cross_entropy(f, one_hot, label_smoothing=share)
+
+  for loss in (
+    lambda f: cross_entropy(f, label),
+    lambda f: cross_entropy(f, one_hot),
+    lambda f: losses.mixed_loss(cross_entropy, f, whole),
+    lambda f: losses.mixed_loss(cross_entropy, f, swapped),
+    lambda f: cross_entropy(f, whole.dense(3)),
+    lambda f: jax.jit(lambda share: smoothed(share)(f))(0.0),
+  ):
+    value, pull = jax.vjp(loss, MASKED)
+    np.testing.assert_allclose(value, [1.3132616], rtol=1e-6)
+    np.testing.assert_allclose(pull(jnp.ones(1))[0], residual, rtol=1e-6)
+  # Where the masked class does have weight, the loss is infinite.
+  assert cross_entropy(MASKED, other)[0] == np.inf
+  half = whole.replace(weight=jnp.array([0.5]))
+  assert losses.mixed_loss(cross_entropy, MASKED, half)[0] == np.inf
+
+
+def test_a4_logistic_at_infinite_logits():
+  f, y = jnp.array([-jnp.inf, jnp.inf, -jnp.inf]), jnp.array([0, 1, 1])
+  np.testing.assert_array_equal(losses.logistic(f, y), [0.0, 0.0, np.inf])
+  slope = jax.grad(lambda f: jnp.sum(losses.logistic(f, y[:2])))(f[:2])
+  np.testing.assert_array_equal(slope, [0.0, 0.0])
+
+
+def test_a4_dat_over_two_data_sets_with_class_masks():
+  """Each example's logits hold its own data set's classes alone."""
+  owns = jnp.array([[True, True, False, False], [False, False, True, True]])
+  logits = jnp.where(owns, jnp.array([0.0, 1.0, 0.0, 1.0]), -jnp.inf)
+  plan = mixing.MixPlan(jnp.full(2, 0.7), jnp.ones(2), jnp.array([1, 0]))
+  targets = plan.targets(jnp.array([1, 3]))
+  loss = losses.mixed_loss(losses.softmax_cross_entropy, logits, targets)
+  np.testing.assert_allclose(loss, [0.3132617, 0.3132617], rtol=1e-6)
+
+
+@pytest.mark.parametrize("link", ["softmax", "sigmoid"])
+def test_a4_penalties_of_masked_classes(link):
+  """As without the class, in value and gradient."""
+
+  def run(f, labels):
+    penalty = lambda f: directional.directional_penalty(f, labels, link=link)
+    value, pull = jax.vjp(penalty, f)
+    return value, pull(jnp.ones(1))[0]
+
+  one_hot = jnp.array([[0.0, 1.0, 0.0]])
+  whole = MixedTargets(jnp.array([1]), jnp.array([0]), jnp.array([1.0]))
+  for labels in (jnp.array([1]), one_hot, whole):
+    value, slope = run(MASKED, labels)
+    expected, rest = run(MASKED[:, 1:], one_hot[:, 1:])
+    np.testing.assert_allclose(value, expected, rtol=1e-6)
+    np.testing.assert_allclose(slope[:, 1:], rest, rtol=1e-6)
+    assert slope[0, 0] == 0.0
+
+
+def test_a4_taylor_terms_of_masked_classes():
+  x, one_hot = jnp.array([[0.3, 0.5, 1.0]]), jnp.array([[0.0, 1.0, 0.0]])
+  keep = jnp.array([[False, True, True]])
+  masked = lambda x: jnp.where(keep, x * x, -jnp.inf)
+  square = lambda x: x * x
+  np.testing.assert_allclose(
+    directional.taylor_penalty(masked, x, one_hot, order=3),
+    directional.taylor_penalty(square, x[:, 1:], one_hot[:, 1:], order=3),
+    rtol=1e-5,
+  )
+
+
+def test_a4_a_weight_of_zero_keeps_its_gradient():
+  """The loss's derivative in the weight is own - other there, too."""
+  targets = MixedTargets(jnp.array([0]), jnp.array([2]), jnp.array([0.0]))
+  slope = jax.grad(
+    lambda w: losses.mixed_loss(
+      losses.softmax_cross_entropy, LOGITS[:1], targets.replace(weight=w)
+    )[0]
+  )(targets.weight)
+  np.testing.assert_allclose(slope, [2.0], rtol=1e-6)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxmix import mixing, pairing, policies
+from jaxmix import boxes, directional, losses, mixing, pairing, policies
 from jaxmix.mixing import MixPlan
 
 FLOATS = [jnp.float32, jnp.bfloat16, jnp.float16]
@@ -442,3 +442,110 @@ def test_properties(method, size, seed, alpha, beta, real):
     assert np.all(mixed[mask] <= high + 1e-6)
     assert np.isin(np.asarray(targets.second)[mask], labels[mask]).all()
   np.testing.assert_allclose(mixed[~mask], x[~mask], rtol=1e-5, atol=1e-6)
+
+
+SPECIES, GENUS = np.array([3, 1, 0, 2]), np.array([[0.0], [1.0], [0.5], [0.25]])
+
+
+@pytest.mark.parametrize(
+  "labels",
+  [
+    (SPECIES, GENUS.astype(np.float32)),
+    [jnp.asarray(SPECIES), jnp.asarray(SPECIES[::-1])],
+    {"species": SPECIES, "genus": {"of": jnp.asarray(SPECIES)}},
+    {"species": SPECIES, "absent": None},
+  ],
+  ids=["tuple", "list", "dict", "none"],
+)
+def test_a1_labels_are_a_pytree(labels):
+  """Each leaf is mixed as it is alone, also where leaves share a shape."""
+  plan = hand_plan([0.75] * 4, [1, 2, 3, 0])
+  cut = boxes.CutMixPlan(
+    plan.lam, plan.weight, plan.partner, jnp.zeros((4, 4), jnp.int32), (2, 2)
+  )
+  held = jax.tree.map(lambda leaf: leaf[::-1], labels)
+  second = plan.replace(source=pairing.Between(jnp.zeros((4, 1)), held))
+  is_targets = lambda node: isinstance(node, losses.MixedTargets)
+  for one, source in ((plan, labels), (cut, labels), (second, held)):
+    targets = one.targets(labels)
+    alone = jax.tree.map(
+      lambda own, other: losses.MixedTargets(
+        jnp.asarray(own), jnp.roll(other, -1, axis=0), plan.weight
+      ),
+      labels,
+      source,
+    )
+    assert jax.tree.structure(targets) == jax.tree.structure(alone)
+    jax.tree.map(np.testing.assert_array_equal, targets, alone)
+    assert jax.tree.structure(
+      targets, is_leaf=is_targets
+    ) == jax.tree.structure(labels)
+
+
+def test_a1_mixup_and_cutmix_take_several_labels(key):
+  images = jnp.zeros((4, 2, 2))
+  for call in (mixing.mixup, mixing.dat, boxes.cutmix):
+    _, (species, same) = call(key, images, (SPECIES, SPECIES))
+    _, alone = call(key, images, SPECIES)
+    jax.tree.map(np.testing.assert_array_equal, species, alone)
+    jax.tree.map(np.testing.assert_array_equal, same, alone)
+
+
+def test_a1_labels_around_a_ring():
+  """Every leaf comes from the previous replica."""
+
+  def second(x, labels):
+    pair = pairing.ring("replica")
+    targets = mixing.mixup(jax.random.key(0), x, labels, pairing=pair)[1]
+    return targets["a"].second, targets["b"].second
+
+  a, b = jax.vmap(second, axis_name="replica")(
+    jnp.ones((3, 2)),
+    {
+      "a": jnp.arange(6).reshape(3, 2) // 2,
+      "b": (jnp.arange(6).reshape(3, 2) // 2).astype(jnp.float32),
+    },
+  )
+  np.testing.assert_array_equal(a, [[2, 2], [0, 0], [1, 1]])
+  np.testing.assert_array_equal(b, [[2, 2], [0, 0], [1, 1]])
+
+
+def test_a1_what_is_no_label_array_is_refused():
+  plan = hand_plan([0.75] * 4, [1, 2, 3, 0])
+  several = (jnp.arange(4), jnp.arange(4))
+  held = pairing.Between(jnp.zeros((4, 1)), (jnp.arange(4), jnp.arange(3)))
+  floats = pairing.Between(jnp.zeros((4, 1)), jnp.zeros(4))
+  mixed = plan.targets(jnp.arange(4))
+  logits = jnp.zeros((4, 5))
+  cross_entropy = losses.softmax_cross_entropy
+  cases = [
+    (lambda: plan.targets([0, 1, 2, 3]), ValueError, "leading batch axis"),
+    (lambda: plan.targets(mixed), TypeError, "mixed already"),
+    (lambda: plan.targets({"a": mixed}), TypeError, "mixed already"),
+    (lambda: plan.targets((several[0], several[1] > 1)), TypeError, "got bool"),
+    (lambda: plan.targets((several[0], jnp.arange(3))), ValueError, "leaf 1"),
+    (
+      lambda: plan.replace(source=held).targets(several),
+      ValueError,
+      r"holds labels of shape \(\(4,\), \(3,\)\), got \(\(4,\), \(4,\)\)",
+    ),
+    (
+      lambda: plan.replace(source=floats).targets(several[0]),
+      TypeError,
+      "or both probabilities, got int32 and float32",
+    ),
+    (
+      lambda: losses.mixed_loss(cross_entropy, logits, plan.targets(several)),
+      TypeError,
+      "of several heads add the losses up",
+    ),
+    (
+      lambda: directional.directional_penalty(logits, several),
+      TypeError,
+      "labels must be one array here, got tuple",
+    ),
+    (lambda: cross_entropy(logits, several), TypeError, "must be one array"),
+  ]
+  for call, error, message in cases:
+    with pytest.raises(error, match=message):
+      call()
