@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxmix import checks
+from jaxmix import checks, meshes
 
 LossFn = Callable[[chex.Array, chex.Array], chex.Array]
 
@@ -61,7 +61,7 @@ class MixedTargets:
         f"num_classes={num_classes}, but labels have {first.shape[-1]} classes."
       )
     # In float32: bfloat16 labels would round the weight to 8 bits.
-    weight = expand(self.weight, first.ndim)
+    weight = expand(meshes.like(self.weight, first), first.ndim)
     first, second = first.astype(jnp.float32), second.astype(jnp.float32)
     return weight * first + (1.0 - weight) * second
 
@@ -99,7 +99,8 @@ def mixed_loss(
       f"[{targets.weight.shape[0]}, ...], got shape {jnp.shape(own)}; drop "
       "its mean over the batch."
     )
-  weight = expand(targets.weight, own.ndim).astype(own.dtype)
+  weight = meshes.like(targets.weight, own)
+  weight = expand(weight, own.ndim).astype(own.dtype)
   return weight * own + (1.0 - weight) * loss_fn(logits, targets.second)
 
 
@@ -133,12 +134,14 @@ def softmax_cross_entropy(
   checks.scalar("label_smoothing", label_smoothing, low=0.0, high=1.0)
   # logsumexp over many classes needs more than bfloat16's 8 bits.
   logits = logits.astype(jnp.float32)
+  labels = meshes.like(labels, logits)
   if jnp.issubdtype(labels.dtype, jnp.integer):
     if labels.shape != logits.shape[:-1]:
       raise ValueError(
         f"integer labels must have the logits' shape without classes, "
         f"{logits.shape[:-1]}, got {labels.shape}."
       )
+    logits = meshes.whole_classes(logits)
     loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
   else:
     if labels.shape != logits.shape:
@@ -181,6 +184,7 @@ def logistic(logits: chex.Array, labels: chex.Array) -> chex.Array:
     raise ValueError(
       f"labels must have the logits' shape {logits.shape}, got {labels.shape}."
     )
+  labels = meshes.like(labels, logits)
   return optax.sigmoid_binary_cross_entropy(
     logits.astype(jnp.float32), labels.astype(jnp.float32)
   )
@@ -216,6 +220,7 @@ def negative_cosine(features: chex.Array, targets: chex.Array) -> chex.Array:
       f"{features.shape} and {targets.shape}; look labels up first, e.g. "
       "embeddings[labels]."
     )
+  targets = meshes.like(targets, features)
   features = features.astype(jnp.float32)
   squares = jnp.sum(jnp.square(features), axis=-1)
   # Two wheres: the gradient of sqrt at 0 would be nan even where masked out.

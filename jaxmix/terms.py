@@ -11,7 +11,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from jaxmix import checks, taylor
+from jaxmix import checks, meshes, taylor
 from jaxmix.losses import MixedTargets
 
 
@@ -100,12 +100,14 @@ def _target_dot(vectors, labels, link):
     return _label_dot(vectors, labels, link)
   own = _label_dot(vectors, labels.first, link)
   other = _label_dot(vectors, labels.second, link)
-  return labels.weight * own + (1.0 - labels.weight) * other
+  weight = meshes.like(labels.weight, own)
+  return weight * own + (1.0 - weight) * other
 
 
 def _label_dot(vectors, labels, link):
   """y_i^T v_i for integer or dense labels, [B]."""
   checks.label_array("labels", labels)
+  labels = meshes.like(labels, vectors)
   integer = jnp.issubdtype(jnp.result_type(labels), jnp.integer)
   # Under the sigmoid, [B] integers beside [B, K] logits are classes, too: one
   # of K logistic losses has the label 1. [B, K] integers are those 0s and 1s.
@@ -117,6 +119,7 @@ def _label_dot(vectors, labels, link):
         f"{jnp.shape(labels)}."
       )
     index = jnp.asarray(labels)[:, None]
+    vectors = meshes.whole_classes(vectors)
     return jnp.take_along_axis(vectors, index, axis=-1)[:, 0]
   if jnp.shape(labels) != vectors.shape:
     raise ValueError(
