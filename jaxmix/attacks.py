@@ -14,7 +14,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from jaxmix import checks, losses
+from jaxmix import checks, losses, meshes
 from jaxmix.losses import LossFn
 
 Bounds = tuple[chex.Numeric | chex.Array, chex.Numeric | chex.Array]
@@ -195,6 +195,7 @@ def _log_odds(logits, labels):
   if logits.dtype != jnp.float64:
     logits = logits.astype(jnp.float32)
   checks.label_range("labels", labels, logits.shape[-1])
+  labels = meshes.like(labels, logits)
   own = jax.nn.one_hot(labels, logits.shape[-1], dtype=bool)
   others = jnp.where(own, -jnp.inf, logits)
   return jax.nn.logsumexp(others, axis=-1) - jnp.sum(

@@ -112,6 +112,8 @@ def quantile_logit(
   middle = 0.5 * (low + high)
   middle = jnp.where(left < -_LOGIT_TAIL, left, middle)
   middle = jnp.where(right > _LOGIT_TAIL, right, middle)
+  # Bisection ends somewhere even where the concentrations are nan.
+  middle = jnp.where(jnp.isnan(left), left, middle)
   return jnp.clip(middle, -_LOGIT_END, _LOGIT_END)
 
 

@@ -9,7 +9,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from jaxmix import checks, mixing, policies
+from jaxmix import checks, meshes, mixing, policies
 from jaxmix.pairing import Local, Pairing, Source, look_up, permutation
 
 
@@ -74,15 +74,17 @@ class CutMixPlan:
     else:
       checks.same_shapes("partners", partners, tree)
     # A mask, not slices: boxes are traced and differ between examples.
-    top, bottom, left, right = (self.box[:, i, None, None] for i in range(4))
+    box, partner = meshes.whole(self.box), meshes.whole(self.partner)
+    top, bottom, left, right = (box[:, i, None, None] for i in range(4))
     row = jnp.arange(height, dtype=jnp.int32)[None, :, None]
     column = jnp.arange(width, dtype=jnp.int32)[None, None, :]
     inside = (top <= row) & (row < bottom) & (left <= column) & (column < right)
 
     def paste(x, other):
-      other = look_up(other, self.partner).astype(x.dtype)
+      other = meshes.like(look_up(other, partner), x).astype(x.dtype)
+      pasted = meshes.like(inside, x)
       return jnp.where(
-        inside.reshape(inside.shape + (1,) * (x.ndim - 3)), other, x
+        pasted.reshape(pasted.shape + (1,) * (x.ndim - 3)), other, x
       )
 
     return jax.tree.map(paste, tree, partners)

@@ -14,9 +14,21 @@ def concentration(name: str, value: chex.Numeric) -> Any:
   """Returns a Beta concentration as a Python float or a float32 scalar.
 
   Python and NumPy numbers, and concrete arrays, are checked for being positive;
-  a traced value cannot be and passes.
+  a traced value cannot be. Traced, 0 stands for the law's limit, lam in {0, 1},
+  and what is negative becomes nan.
   """
-  return scalar(name, value, low=0.0, open_low=True)
+  if isinstance(value, jax.core.Tracer):
+    number = scalar(name, value)
+    limit = jnp.where(number == 0.0, jnp.float32(1e-30), jnp.nan)
+    return jnp.where(number > 0.0, number, limit)
+  try:
+    return scalar(name, value, low=0.0, open_low=True)
+  except ValueError as error:
+    if np.ndim(value) == 0 and float(value) == 0.0:
+      raise ValueError(
+        f"{error} For no mixing use jaxmix.policies.erm() (method=erm)."
+      ) from None
+    raise
 
 
 def scalar(

@@ -14,9 +14,8 @@ from typing import Any
 
 import chex
 import jax
-import jax.numpy as jnp
 
-from jaxmix import checks
+from jaxmix import checks, meshes
 from jaxmix.mixing import Plan
 
 Parts = tuple[int, ...] | None
@@ -133,7 +132,7 @@ class At:
     move = self.move or (lambda points: points)
     if not self.count:
       return move(mixed), parts
-    clean = jax.tree.map(lambda leaf: leaf[: self.count], x)
-    x = jax.tree.map(lambda *both: jnp.concatenate(both), mixed, move(clean))
+    clean = jax.tree.map(lambda leaf: meshes.rows(leaf, 0, self.count), x)
+    x = jax.tree.map(lambda *both: meshes.concatenate(both), mixed, move(clean))
     size = jax.tree.leaves(mixed)[0].shape[0]
     return x, (size, self.count) if self.split else parts

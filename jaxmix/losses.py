@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxmix import checks, shares
+from jaxmix import checks, meshes, shares
 
 LossFn = Callable[[chex.Array, chex.Array], chex.Array]
 
@@ -80,7 +80,8 @@ class MixedTargets:
         jnp.asarray(labels).astype(jnp.float32)
         for labels in (self.first, self.second)
       )
-    return shares.blend(expand(self.weight, first.ndim), first, second)
+    weight = expand(meshes.like(self.weight, first), first.ndim)
+    return shares.blend(weight, first, second)
 
 
 def mixed_loss(
@@ -123,7 +124,8 @@ def mixed_loss(
       f"[{targets.weight.shape[0]}, ...], got shape {jnp.shape(own)}; drop "
       "its mean over the batch."
     )
-  weight = expand(targets.weight, own.ndim).astype(own.dtype)
+  weight = meshes.like(targets.weight, own)
+  weight = expand(weight, own.ndim).astype(own.dtype)
   return shares.blend(weight, own, loss_fn(logits, targets.second))
 
 
@@ -165,6 +167,7 @@ def softmax_cross_entropy(
   checks.scalar("label_smoothing", label_smoothing, low=0.0, high=1.0)
   # logsumexp over many classes needs more than bfloat16's 8 bits.
   logits, labels = jnp.asarray(logits).astype(jnp.float32), jnp.asarray(labels)
+  labels = meshes.like(labels, logits)
   if jnp.issubdtype(labels.dtype, jnp.integer):
     if labels.shape != logits.shape[:-1]:
       raise ValueError(
@@ -172,6 +175,7 @@ def softmax_cross_entropy(
         f"{logits.shape[:-1]}, got {labels.shape}"
         f"{checks.class_shape_hint(labels, logits.shape)}."
       )
+    logits = meshes.whole_classes(logits)
     index = shares.class_index(labels, logits.shape[-1], ignore_label)
     loss = optax.softmax_cross_entropy_with_integer_labels(logits, index)
   else:
@@ -225,6 +229,7 @@ def logistic(logits: chex.Array, labels: chex.Array) -> chex.Array:
       f"labels must have the logits' shape {logits.shape}, got "
       f"{jnp.shape(labels)}."
     )
+  labels = meshes.like(labels, logits)
   labels = shares.probabilities(labels)
   loss = optax.sigmoid_binary_cross_entropy(logits, labels)
   # Which has 0 * inf at an infinite logit that is right.
@@ -262,6 +267,7 @@ def negative_cosine(features: chex.Array, targets: chex.Array) -> chex.Array:
       f"{features.shape} and {targets.shape}; look labels up first, e.g. "
       "embeddings[labels]."
     )
+  targets = meshes.like(targets, features)
   features = features.astype(jnp.float32)
   squares = jnp.sum(jnp.square(features), axis=-1)
   # Two wheres: the gradient of sqrt at 0 would be nan even where masked out.

@@ -13,7 +13,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from jaxmix import checks, losses, policies
+from jaxmix import checks, losses, meshes, policies
 from jaxmix.losses import MixedTargets
 from jaxmix.pairing import Local, Pairing, Source, look_up, permutation
 
@@ -108,15 +108,15 @@ class MixPlan:
       partners = self.source.inputs(tree)
     else:
       checks.same_shapes("partners", partners, tree)
-    lam = self.lam
+    lam, partner = self.lam, meshes.whole(self.partner)
 
     def blend(x, other):
       x = jnp.asarray(x)
       wide = x.dtype if jnp.finfo(x.dtype).bits > 32 else jnp.float32
-      own = losses.expand(lam, x.ndim).astype(wide)
+      own = losses.expand(meshes.like(lam, x), x.ndim).astype(wide)
       # Looked up before it is widened: bfloat16 rows are half the bytes,
       # and the only ones that a TPU permutes by a product.
-      other = look_up(other, self.partner).astype(wide)
+      other = meshes.like(look_up(other, partner), x).astype(wide)
       # Two products, not x + (1 - lam) (other - x): at lam = 0 that sum rounds,
       # and this is the partner exactly.
       mixed = own * x.astype(wide) + (1.0 - own) * other
@@ -179,7 +179,10 @@ def mixed_targets(plan: Any, labels: Any) -> Any:
         f"got {own.dtype} and {jnp.result_type(others)}."
       )
     # Side by side, not blended: target-linear losses need no [B, K] one-hot.
-    return MixedTargets(own, look_up(others, plan.partner), plan.weight)
+    second = look_up(others, meshes.whole(plan.partner))
+    return MixedTargets(
+      own, meshes.like(second, own), meshes.like(plan.weight, own)
+    )
 
   # Leaf by leaf, as the inputs: a model of several heads has several labels.
   return jax.tree.map(pair, labels, plan.source.labels(labels))
@@ -202,7 +205,7 @@ def draw(
     policy: how much, see `jaxmix.policies`.
     pairing: with whom, see `jaxmix.pairing`; partners come from the array this
       call sees: the per-replica batch under `pmap` or `shard_map`, the global
-      one under `jit`.
+      one under `jit`, where mixing a batch that a mesh splits all-gathers it.
     mask: bool [B], True for real examples; padded ones are never mixed into
       real ones, nor counted in means.
 

@@ -19,7 +19,7 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from jaxmix import checks
+from jaxmix import checks, meshes
 
 
 @flax.struct.dataclass
@@ -127,6 +127,12 @@ def look_up(x: chex.Array, index: chex.Array) -> chex.Array:
   gather wants rows outermost and a convolution wants the batch innermost, so
   that images would be copied before and after.
 
+  Where a mesh with explicit axes splits x or the index, the result's rows are
+  split as the index, or as x where the index is whole, and the axes that follow
+  as x's. Rows that are split are all-gathered, under automatic axes too: each
+  device receives the whole batch (its part of the other axes) and keeps its own
+  partners.
+
   Args:
     x: [B, ...] array.
     index: int32 [B'], rows of x.
@@ -140,6 +146,8 @@ def look_up(x: chex.Array, index: chex.Array) -> chex.Array:
     Array([7, 5, 7], dtype=int32)
   """
   x, index = jnp.asarray(x), jnp.asarray(index)
+  if meshes.is_split(x, index):
+    return meshes.gather(x, index)
   # A TPU rounds a product's wider operands to bfloat16: exact for it alone.
   if x.dtype != jnp.bfloat16 or x.ndim < 2 or len(x) > _LARGEST_PRODUCT:
     return _gather(x, index)
@@ -179,7 +187,8 @@ def permutation(
   order = jax.random.permutation(key, batch_size).astype(jnp.int32)
   if mask is None:
     return Partners(order)
-  mask = jnp.asarray(mask)  # a NumPy mask takes no traced index
+  # A NumPy mask takes no traced index, and ranks need all of a split one.
+  mask = meshes.whole(jnp.asarray(mask))
   ranks, _ = _ranks(mask)
   # The real examples in random order, then the padded ones in theirs.
   shuffled = order[jnp.argsort(~mask[order], stable=True)]
@@ -204,6 +213,7 @@ def roll(
     # Indices, not `jnp.roll`: labels and features are looked up by them, too.
     position = jnp.arange(batch_size, dtype=jnp.int32)
     return Partners((position + 1) % batch_size)
+  mask = meshes.whole(mask)
   ranks, count = _ranks(mask)
   # The real examples first, in their order; a batch may hold none.
   nth = jnp.argsort(~mask, stable=True).astype(jnp.int32)
@@ -227,6 +237,7 @@ def flip(
   del key
   if mask is None:
     return Partners(jnp.arange(batch_size - 1, -1, -1, dtype=jnp.int32))
+  mask = meshes.whole(mask)
   ranks, count = _ranks(mask)
   nth = jnp.argsort(~mask, stable=True).astype(jnp.int32)
   return _among_real(mask, nth[jnp.maximum(count - 1 - ranks, 0)])
@@ -264,6 +275,7 @@ def ring(axis_name: str) -> Pairing:
     order = jax.random.permutation(key, batch_size).astype(jnp.int32)
     if mask is None:
       return Partners(order, source)
+    mask = meshes.whole(mask)
     theirs = source.labels(mask)
     count = jnp.sum(theirs, dtype=jnp.int32)
     shuffled = order[jnp.argsort(~theirs[order], stable=True)]

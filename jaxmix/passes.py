@@ -16,7 +16,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from jaxmix import checks, hidden, taylor, terms
+from jaxmix import checks, hidden, meshes, taylor, terms
 from jaxmix.holding import differentiate
 from jaxmix.mixing import Plan
 from jaxmix.penalties import Penalty
@@ -87,7 +87,8 @@ def run(
     line = mixed_line(apply_fn, x, plan, penalty, place)
     logits, moved, aux = follow(line, penalty)
     # All B are differentiated though m are kept: the rest share their pass.
-    return Passes(logits, logits[:count], [m[:count] for m in moved], aux)
+    there, *moved = first([logits, *moved], count)
+    return Passes(logits, there, moved, aux)
   clean = first(x, count)
   if clean_pass == "separate":
     logits, aux = mixed(apply_fn, x, plan, place)
@@ -98,7 +99,9 @@ def run(
   line = both_line(apply_fn, x, clean, plan, penalty, place, split)
   both, moved, aux = follow(line, penalty)
   size = len(both) - count
-  return Passes(both[:size], both[size:], [m[size:] for m in moved], aux)
+  logits = meshes.rows(both, 0, size)
+  there, *moved = (meshes.rows(m, size, len(m)) for m in (both, *moved))
+  return Passes(logits, there, moved, aux)
 
 
 def follow(
@@ -194,7 +197,7 @@ def _tapped_line(apply_fn, x, penalty, tap) -> Line:
 
 def first(tree: chex.ArrayTree, count: int) -> chex.ArrayTree:
   """The first examples of every leaf."""
-  return jax.tree.map(lambda leaf: leaf[:count], tree)
+  return jax.tree.map(lambda leaf: meshes.rows(leaf, 0, count), tree)
 
 
 def _towards(inputs, penalty):
@@ -204,4 +207,4 @@ def _towards(inputs, penalty):
 
 
 def _concatenate(one, other):
-  return jax.tree.map(lambda a, b: jnp.concatenate([a, b]), one, other)
+  return jax.tree.map(lambda *both: meshes.concatenate(both), one, other)

@@ -13,7 +13,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from jaxmix import policies, replicas
+from jaxmix import meshes, policies, replicas
 from jaxmix import terms as directional_terms
 from jaxmix.losses import MixedTargets
 from jaxmix.mixing import Plan
@@ -89,7 +89,9 @@ class Penalty:
       plan: brings the factors and the mask.
       axis_name: mapped axis of the replicas, or None.
     """
-    mask = None if plan.mask is None else plan.mask[: len(terms[0])]
+    mask = plan.mask
+    if mask is not None:
+      mask = meshes.rows(mask, 0, len(terms[0]))
     factors = self._factors(plan, len(terms), axis_name)
     first, *higher = (
       factor * replicas.mean_share(values, mask, axis_name)

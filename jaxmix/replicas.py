@@ -6,6 +6,8 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from jaxmix import meshes
+
 
 def mean_share(
   values: chex.Array, mask: chex.Array | None, axis_name: str | None
@@ -26,6 +28,7 @@ def mean_share(
   """
   if mask is None:
     return jnp.mean(values)
+  mask = meshes.like(mask, values)
   count = jnp.sum(mask, dtype=values.dtype)
   if axis_name is not None:
     count = jax.lax.pmean(count, axis_name)

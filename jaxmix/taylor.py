@@ -3,8 +3,9 @@
 `jax.experimental.jet` does it in one pass whose cost grows with the square of
 the order, but knows some hundred primitives and no custom derivatives (which
 `jax.nn.relu` has). So the function is traced, its calls are inlined, and jet is
-used where it knows every primitive that is left; elsewhere (max pooling, loops)
-forward mode is nested, at a cost that doubles with each order.
+used where it knows every primitive that is left; elsewhere (max pooling, loops,
+arrays that a mesh with explicit axes splits) forward mode is nested, at a cost
+that doubles with each order.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ import jax
 from jax.experimental import jet
 import jax.extend.core as core
 import jax.numpy as jnp
+
+from jaxmix import meshes
 
 # Calls that stand for the program inside them. Custom derivatives are dropped:
 # they restate the program's own, except at kinks (jax.nn.relu at 0).
@@ -68,7 +71,8 @@ def derivatives(
   """
   if order < 0:
     raise ValueError(f"order must be at least 0, got {order}.")
-  if order > 2:
+  # Taylor mode fills in zeros that are whole, beside values that a mesh splits.
+  if order > 2 and not meshes.is_split(x):
     traced = jax.make_jaxpr(fn)(x)
     if all(_known(primitive) for primitive in _primitives(traced)):
       inlined = lambda x: _evaluate(traced, x)[0]
@@ -94,10 +98,11 @@ def compose(
     As many derivatives of fn(x(a)), the first first.
   """
   traced = jax.make_jaxpr(fn)(x)
-  if all(_known(primitive) for primitive in _primitives(traced)):
+  known = all(_known(primitive) for primitive in _primitives(traced))
+  if known and not meshes.is_split(x):
     return jet.jet(fn, (x,), (list(series),))[1]
   # Inside shard_map with check_vma=True constants are marked as varying, by a
-  # primitive that jet does not know.
+  # primitive that jet does not know; for a mesh's explicit axes see above.
   path = lambda a: (
     x + sum(a**j / math.factorial(j) * term for j, term in enumerate(series, 1))
   )

@@ -11,7 +11,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from jaxmix import checks, shares, taylor
+from jaxmix import checks, meshes, shares, taylor
 from jaxmix.losses import MixedTargets
 
 
@@ -101,12 +101,13 @@ def _target_dot(vectors, labels, link):
     return _label_dot(vectors, labels, link)
   own = _label_dot(vectors, labels.first, link)
   other = _label_dot(vectors, labels.second, link)
-  return shares.blend(labels.weight, own, other)
+  return shares.blend(meshes.like(labels.weight, own), own, other)
 
 
 def _label_dot(vectors, labels, link):
   """y_i^T v_i for integer or dense labels, [B]."""
   checks.label_array("labels", labels)
+  labels = meshes.like(labels, vectors)
   integer = jnp.issubdtype(jnp.result_type(labels), jnp.integer)
   # Under the sigmoid, [B] integers beside [B, K] logits are classes, too: one
   # of K logistic losses has the label 1. [B, K] integers are those 0s and 1s.
@@ -118,7 +119,7 @@ def _label_dot(vectors, labels, link):
         f"{jnp.shape(labels)}"
         f"{checks.class_shape_hint(labels, vectors.shape)}."
       )
-    return shares.pick(vectors, labels)
+    return shares.pick(meshes.whole_classes(vectors), labels)
   if jnp.shape(labels) != vectors.shape:
     raise ValueError(
       f"labels must have the logits' shape {vectors.shape}, got "

@@ -7,7 +7,7 @@ import pytest
 import scipy.special
 import scipy.stats
 
-from jaxmix import beta
+from jaxmix import beta, policies
 
 LAWS = [(0.01, 0.01), (0.05, 0.05), (0.2, 0.2), (1.0, 1.0), (4.0, 4.0)]
 ASYMMETRIC = [(1.7, 0.8), (0.05, 0.4), (6.0, 0.3)]
@@ -215,3 +215,22 @@ def test_refuses_traced_vectors(key):
 def test_refuses_no_nodes():
   with pytest.raises(ValueError, match="num_nodes must be at least 1, got 0"):
     beta.nodes(1.0, 1.0, 0)
+
+
+@pytest.mark.parametrize("stratified", [False, True])
+def test_a5_a_traced_alpha_of_0_is_the_limit(stratified):
+  def draw(alpha):
+    policy = policies.mixup(alpha, stratified=stratified)
+    return policy.sample(jax.random.key(0), (64,))[0], policy.mean_shift
+
+  lam, shift = jax.jit(jax.vmap(draw))(jnp.array([0.0, 0.5, -1.0]))
+  lam = np.asarray(lam)
+  assert set(lam[0]) == {0.0, 1.0}
+  assert abs(lam[0].mean() - 0.5) < 0.25  # four standard errors
+  assert not np.isnan(lam[1]).any() and np.isnan(lam[2]).all()
+  np.testing.assert_allclose(shift[:2], [0.0, 0.25], atol=1e-6)
+
+
+def test_a5_alpha_of_0_names_the_way_out():
+  with pytest.raises(ValueError, match=r"got 0.0. For no mixing .*erm\(\)"):
+    policies.mixup(0.0)
