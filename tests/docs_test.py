@@ -87,3 +87,21 @@ def test_a_model_of_ones_own_trains_by_the_command_that_is_shown(tmp_path):
 def test_links_lead_somewhere(page):
   for link in re.findall(r"\]\(([^)h#][^)#]*)", (DOCS / page).read_text()):
     assert (DOCS / link).resolve().exists(), link
+
+
+PROMISES = (DOCS / "guarantees.md").read_text()
+
+
+@pytest.mark.parametrize(
+  "line", [x for x in PROMISES.splitlines() if x.startswith("| ")]
+)
+def test_every_promise_has_a_test_that_exists(line):
+  promise, tests = (part.strip() for part in line.strip("| ").split(" | "))
+  if promise == "promise":
+    return
+  assert promise.endswith(".")
+  names = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", tests)
+  assert names, line
+  for path, name in names:
+    code = (DOCS.parent / path).read_text()
+    assert re.search(rf"^def {name}\(", code, re.MULTILINE), (path, name)
