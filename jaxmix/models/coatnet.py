@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxmix import checks
 from jaxmix.models import interface
 from jaxmix.models.norm import BatchNorm
 from jaxmix.models.transformer import (
@@ -82,7 +83,11 @@ class MBConv(nn.Module):
 
   @nn.compact
   def __call__(
-    self, x: chex.Array, train: bool, parts: tuple[int, ...] | None
+    self,
+    x: chex.Array,
+    train: bool,
+    parts: tuple[int, ...] | None,
+    mask: chex.Array | None = None,
   ) -> chex.Array:
     """Maps [B, H, W, C] to [B, ceil(H / stride), ceil(W / stride), width]."""
     hidden = self.expansion * self.width
@@ -94,7 +99,7 @@ class MBConv(nn.Module):
         dtype=self.dtype,
         name=name,
       )
-      return layer(y, parts=parts)
+      return layer(y, parts=parts, mask=mask)
 
     conv = functools.partial(nn.Conv, dtype=self.dtype, kernel_init=_conv_init)
     y = norm(x, "norm")
@@ -188,10 +193,14 @@ class TransformerBlock(nn.Module):
 
   @nn.compact
   def __call__(
-    self, x: chex.Array, train: bool, parts: tuple[int, ...] | None
+    self,
+    x: chex.Array,
+    train: bool,
+    parts: tuple[int, ...] | None,
+    mask: chex.Array | None = None,
   ) -> chex.Array:
     """Maps [B, H, W, C] to [B, ceil(H / stride), ceil(W / stride), width]."""
-    del parts  # Layer norm sees each example alone.
+    del parts, mask  # Layer norm sees each example alone.
     if self.width % self.head_dim:
       raise ValueError(
         f"head_dim must divide the width {self.width}, got {self.head_dim}."
@@ -294,6 +303,7 @@ class CoAtNet(nn.Module):
     train: bool = False,
     parts: Sequence[int] | None = None,
     tap: interface.Tap | None = None,
+    mask: chex.Array | None = None,
   ) -> chex.Array:
     """Computes logits.
 
@@ -306,15 +316,18 @@ class CoAtNet(nn.Module):
         own batch statistics; see `BatchNorm`.
       tap: called as x, parts = tap(place, x, parts) at every place of `stages`,
         to mix there; see `jaxmix.hidden`.
+      mask: bool [B], True for real examples: batch statistics are theirs; see
+        `BatchNorm`. None means all are.
 
     Returns:
       [B, K] float32 logits.
 
     Raises:
-      TypeError: if x is not floating point or `parts` is not static.
-      ValueError: if x does not have four axes, `parts` does not fit it,
-        `stage_sizes` or `widths` does not have five entries, `drop_path` is out
-        of range, `head_dim` does not divide a width, or `remat` is unknown.
+      TypeError: if x is not floating point, `parts` is not static or `mask` is
+        not boolean.
+      ValueError: if x does not have four axes, `parts` or `mask` does not fit
+        it, `stage_sizes` or `widths` does not have five entries, `drop_path` is
+        out of range, `head_dim` does not divide a width, or `remat` is unknown.
     """
     for name, value in (
       ("stage_sizes", self.stage_sizes),
@@ -327,11 +340,12 @@ class CoAtNet(nn.Module):
     tapped = interface.named(tap, self.stages)
     x = interface.as_images(x, self.dtype)
     parts = interface.static_parts(parts, x.shape[0])
-    x, parts = tapped("input", x, parts)
+    checks.mask_array(mask, x.shape[0])
+    x, parts, mask = tapped("input", x, parts, mask)
 
     for index in range(self.stage_sizes[0]):
-      x = self._stem(x, index, train, parts)
-    x, parts = tapped("s0", x, parts)
+      x = self._stem(x, index, train, parts, mask)
+    x, parts, mask = tapped("s0", x, parts, mask)
 
     # The full rate is that of the block after the last.
     depth = sum(self.stage_sizes[1:])
@@ -357,8 +371,8 @@ class CoAtNet(nn.Module):
             attention_implementation=self.attention_implementation,
             **common,
           )
-        x = block(x, train, parts)
-      x, parts = tapped(f"s{stage}", x, parts)
+        x = block(x, train, parts, mask)
+      x, parts, mask = tapped(f"s{stage}", x, parts, mask)
 
     x = layer_norm(interface.pool(x), "norm")
     hidden = nn.Dense(
@@ -366,7 +380,7 @@ class CoAtNet(nn.Module):
       kernel_init=nn.initializers.xavier_uniform(),
       name="head_hidden",
     )
-    x, _ = tapped("readout", nn.tanh(hidden(x)), parts)
+    x, *_ = tapped("readout", nn.tanh(hidden(x)), parts, mask)
     # As in our ResNet (Goyal et al., 2017); the paper does not say.
     return nn.Dense(
       self.num_classes,
@@ -380,6 +394,7 @@ class CoAtNet(nn.Module):
     index: int,
     train: bool,
     parts: tuple[int, ...] | None,
+    mask: chex.Array | None,
   ) -> chex.Array:
     """A layer of S0; all but the last are followed by norm and GELU.
 
@@ -404,5 +419,5 @@ class CoAtNet(nn.Module):
       axis_name=self.axis_name,
       dtype=self.dtype,
       name=f"stem_norm{index + 1}",
-    )(x, parts=parts)
+    )(x, parts=parts, mask=mask)
     return nn.gelu(x)

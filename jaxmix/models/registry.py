@@ -77,9 +77,10 @@ def names() -> tuple[str, ...]:
 def create(name: str, num_classes: int, **options: Any) -> nn.Module:
   """Creates a model.
 
-  Every model is called as (x, train=False, parts=None, tap=None) and returns
-  float32 logits [B, num_classes]; it draws from the rng collection "dropout" if
-  it drops anything, and has the collection "batch_stats" if it has batch norm.
+  Every model is called as (x, train=False, parts=None, tap=None, mask=None) and
+  returns float32 logits [B, num_classes]; it draws from the rng collection
+  "dropout" if it drops anything, and has the collection "batch_stats" if it has
+  batch norm.
   Its `stages` name the places at which `tap` is called, from "input" to
   "readout", the features just before the head; see `jaxmix.hidden`.
 
