@@ -32,18 +32,23 @@ def by_policy(
     config = setting.config
     options = dict(per_example=config.per_example, stratified=config.stratified)
 
-    def draw(values, key, batch):
+    def draw(values, key, batch, shared_key=None):
       size = len(jax.tree.leaves(batch["inputs"])[0])
+      # Arrays, so that all alphas and betas of a sweep share one program.
+      own = policy(values["alpha"], values["beta"], **options)
+      if shared_key is not None:
+        # As jaxmix.draw splits its own key: the first replica's lam, on all.
+        own = jaxmix.policies.shared(jax.random.split(shared_key)[0], own)
       return jaxmix.draw(
         key,
         size,
-        # Arrays, so that all alphas and betas of a sweep share one program.
-        policy=policy(values["alpha"], values["beta"], **options),
+        policy=own,
         pairing=make_pairing(setting, batch),
         mask=batch.get("mask"),
       )
 
-    return Method(draw, functools.partial(mixed_gradient, setting, mixes))
+    gradient = functools.partial(mixed_gradient, setting, mixes)
+    return Method(draw, gradient, shares=config.share_lam)
 
   return build
 

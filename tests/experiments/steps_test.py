@@ -283,6 +283,61 @@ def test_replicas_and_steps_draw_different_lam(monkeypatch):
   assert len(np.unique(lams)) == 2 * 64
 
 
+def drawn_lams(monkeypatch, arg, replicas):
+  """What three steps draw, [step, replica, example], and the pairs."""
+  drawn = []
+  create = methods.create
+
+  def spied(*args):
+    method = create(*args)
+
+    def draw(*args, **kwargs):
+      plan = method.draw(*args, **kwargs)
+      drawn.append((plan.lam, plan.weight, plan.partner))
+      return plan
+
+    return method._replace(draw=draw)
+
+  config = make_config(f"{arg},alpha=1.5,beta=0.5", model="mlp")
+  del config.model_options["width"]
+  with monkeypatch.context() as patch:
+    patch.setattr(methods, "create", spied)
+    own = make_steps(config)
+  state = jax.jit(own.init)(jax.random.key(0))
+  batch = jax.tree.map(
+    lambda x: jnp.asarray(x).reshape(replicas, -1, *x.shape[1:]),
+    batch_of(config),
+  )
+
+  def plans(step, batch):
+    drawn.clear()
+    key, values = jax.random.key(1), methods.values(config)
+    own.train(state.replace(step=step), batch, key, values)
+    return drawn[0]
+
+  step = jax.jit(jax.vmap(plans, (None, 0), axis_name=steps.AXIS))
+  found = [step(jnp.asarray(k, state.step.dtype), batch) for k in range(3)]
+  return jax.tree.map(lambda *x: np.stack(x), *found)
+
+
+@pytest.mark.parametrize("method", ["mixup", "untied"])
+def test_one_lam_a_batch_does_not_depend_on_the_replicas(monkeypatch, method):
+  """share_lam: lam and weight are; pairs are each replica's own."""
+  arg = f"method={method},per_example=False"
+  one, eight = (
+    drawn_lams(monkeypatch, f"{arg},share_lam=True", n) for n in (1, 8)
+  )
+  for alone, divided in zip(one[:2], eight[:2], strict=True):
+    assert len(np.unique(alone)) == len(alone) == 3  # one a step
+    np.testing.assert_array_equal(divided.reshape(3, 64), alone[:, 0])
+  assert len(np.unique(eight[2][0], axis=0)) == 8
+  # Of one replica, what it was; of several, one each without share_lam.
+  jax.tree.map(
+    np.testing.assert_array_equal, drawn_lams(monkeypatch, arg, 1), one
+  )
+  assert len(np.unique(drawn_lams(monkeypatch, arg, 8)[0])) == 3 * 8
+
+
 def statistics(config):
   scale = inputs.create(config).spec.scale.to_float
   return np.array(scale.mean), np.array(scale.std)
