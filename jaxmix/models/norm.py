@@ -37,6 +37,7 @@ class BatchNorm(nn.Module):
   replicas, which may hold different numbers of them: rows that only pad a batch
   change nothing for the others. They are normalised like these. A piece without
   any real example is normalised by the running averages, and leaves them alone.
+  One real row of [N, C] has the variance 0 and comes out as the bias.
 
   Variables and defaults are `flax.linen.BatchNorm`'s ("params": scale, bias;
   "batch_stats": mean, var; all float32 [C]; var is the biased variance), except

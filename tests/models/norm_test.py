@@ -208,6 +208,15 @@ def test_a_piece_without_real_rows_takes_and_keeps_the_averages(run):
   assert np.isfinite(grads).all()
 
 
+@pytest.mark.parametrize("mask", [None, np.array([True])])
+def test_one_row_comes_out_as_the_bias(mask):
+  x, v = random((1, 3), mean=3.0), variables(3)
+  norm = BatchNorm(use_running_average=False)
+  y, after = norm.apply(v, x, mask=mask, mutable=["batch_stats"])
+  np.testing.assert_allclose(y[0], v["params"]["bias"], atol=1e-3)
+  assert np.isfinite(after["batch_stats"]["var"]).all()
+
+
 def apply_sin(norm, v, x):
   return jnp.sin(
     norm.apply(v, x, mask=jnp.zeros(6, bool), mutable=["batch_stats"])[0]
