@@ -87,9 +87,16 @@ def create(config: ConfigDict, spec: Spec) -> Steps:
     key_plan, key_network = jax.random.split(key)
     # Those two are fold_in's 0 and 1.
     batch = prepared(batch, jax.random.fold_in(key, 2))
-    plan = method.draw(values, key_plan, batch)
+    together = {}
+    if method.shares:
+      first = jax.random.fold_in(key_shared, 0)
+      together["shared_key"] = jax.random.split(first)[0]
+    plan = method.draw(values, key_plan, batch, **together)
 
-    def apply_fn(params, inputs, state=state.batch_stats, **options):
+    # `mask` by name: what asks for one is told it, where a batch has one.
+    def apply_fn(params, inputs, state=state.batch_stats, mask=None, **options):
+      if mask is not None:
+        options["mask"] = mask
       return network.apply(
         params, state, inputs, train=True, key=key_network, **options
       )

@@ -324,7 +324,7 @@ def mixup(
     beta: second concentration; None means alpha.
     pairing: with whom, over the array this function sees.
     mask: bool [B], True for real examples.
-    per_example: one lam an example; False: one lam a batch.
+    per_example: one lam an example; False: one lam a call, and so a replica.
     stratified: one draw per equal-probability bucket.
 
   Returns:
@@ -373,7 +373,7 @@ def untied_mixup(
     beta: concentration of its partner, > 0.
     pairing: with whom, over the array this function sees.
     mask: bool [B], True for real examples.
-    per_example: one lam an example; False: one lam a batch.
+    per_example: one lam an example; False: one lam a call, and so a replica.
     stratified: one draw per equal-probability bucket.
 
   Returns:
@@ -422,7 +422,7 @@ def dat(
     beta: concentration of its partner, > 0.
     pairing: with whom, over the array this function sees.
     mask: bool [B], True for real examples.
-    per_example: one lam an example; False: one lam a batch.
+    per_example: one lam an example; False: one lam a call, and so a replica.
     stratified: one draw per equal-probability bucket.
 
   Returns:

@@ -59,6 +59,11 @@ def _logit_sampler(
   stratified: bool,
 ) -> Callable[[chex.PRNGKey, tuple[int, ...]], chex.Array]:
   """Draws logit(lam) of Beta(alpha, beta) as the shared options say."""
+  if not isinstance(per_example, (bool, np.bool_)):
+    raise ValueError(
+      f"per_example must be True or False, got {per_example!r}; for one lam on "
+      "all replicas: policies.shared(key, policy) of one with False."
+    )
   if stratified and not per_example:
     raise ValueError(
       "stratified=True needs per_example=True: one draw has no strata."
@@ -104,7 +109,8 @@ def mixup(
     alpha: concentration, > 0; may be traced.
     beta: second concentration; None means alpha.
     per_example: False draws a single lam for the whole shape, as the authors'
-      released code does.
+      released code does: one a replica, where replicas have keys of their own,
+      so that results depend on how many there are; `shared` draws one for all.
     stratified: one draw per equal-probability bucket, see
       `beta.stratified_logit`.
 
@@ -157,7 +163,7 @@ def untied(
   Args:
     alpha: concentration of the kept example, > 0; may be traced.
     beta: concentration of the partner, > 0; may be traced.
-    per_example: False draws a single lam for the whole shape.
+    per_example: False draws a single lam for the whole shape, see `mixup`.
     stratified: one draw of Beta(alpha, beta) per equal-probability bucket.
 
   Returns:
@@ -210,7 +216,7 @@ def dat(
   Args:
     alpha: concentration of the kept example, > 0; may be traced.
     beta: concentration of the partner, > 0; may be traced.
-    per_example: False draws a single lam for the whole shape.
+    per_example: False draws a single lam for the whole shape, see `mixup`.
     stratified: one draw per equal-probability bucket.
 
   Returns:
@@ -258,7 +264,7 @@ def weighted(
     beta: concentration of 1 - lam, > 0; may be traced.
     weight_fn: gamma, an elementwise function from [0, 1] to [0, 1] of float32
       arrays.
-    per_example: False draws a single lam for the whole shape.
+    per_example: False draws a single lam for the whole shape, see `mixup`.
     stratified: one draw per equal-probability bucket.
 
   Returns:
@@ -302,6 +308,38 @@ def weighted(
     return lam, gamma(jnp.asarray(lam, jnp.float32)), prob
 
   return MixingPolicy(sample, shift, quadrature)
+
+
+def shared(key: chex.PRNGKey, policy: MixingPolicy) -> MixingPolicy:
+  """The policy that draws by this key, whatever key it is called with.
+
+  For one lam a batch where replicas divide the batch, the papers' form: each
+  replica draws its plan by a key of its own, for pairs of its own, and all draw
+  lam by the key that they share. What is drawn then does not depend on how many
+  replicas there are.
+
+  Args:
+    key: PRNG key, the same on all replicas and another in every step.
+    policy: one made with per_example=False. Of any other, examples of different
+      replicas at the same position would share lam.
+
+  Returns:
+    The policy, of the same law.
+
+  Example:
+    >>> one = jaxmix.policies.mixup(1.0, per_example=False)
+    >>> policy = jaxmix.policies.shared(jax.random.key(7), one)
+    >>> keys = jax.random.split(jax.random.key(0), 2)  # two replicas'
+    >>> plans = [jaxmix.draw(key, 4, policy=policy) for key in keys]
+    >>> bool((plans[0].lam == plans[1].lam).all())
+    True
+  """
+
+  def sample(own_key, shape):
+    del own_key
+    return policy.sample(key, shape)
+
+  return policy._replace(sample=sample)
 
 
 def shift_power(lam: Any, weight: Any, j: int) -> Any:

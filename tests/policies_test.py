@@ -274,6 +274,35 @@ def test_per_batch_shares_one_draw(name):
 
 
 @pytest.mark.parametrize("name", CONSTRUCTORS)
+def test_a_shared_policy_draws_by_its_own_key(name):
+  """One lam and weight for all callers; of the law that it had."""
+  one = CONSTRUCTORS[name](per_example=False)
+  policy = policies.shared(jax.random.key(0), one)
+  draws = [np.ravel(sample(policy, 3, seed=seed)) for seed in (1, 2)]
+  np.testing.assert_array_equal(*draws)
+  np.testing.assert_array_equal(draws[0], np.ravel(sample(one, 3, seed=0)))
+  assert policy.mean_shift == one.mean_shift
+  assert policy.quadrature is one.quadrature
+  # Its DAT equivalent still swaps each example by itself.
+  swapped = [
+    sample(policies.as_dat(policies.shared(jax.random.key(5), one)), 64, seed)[
+      0
+    ]
+    for seed in (1, 2)
+  ]
+  assert len(set(swapped[0].tolist())) <= 2
+  if name != "dat":
+    assert not np.array_equal(*swapped)
+
+
+@pytest.mark.parametrize("name", CONSTRUCTORS)
+@pytest.mark.parametrize("value", ["global", 1, None])
+def test_per_example_is_a_bool(name, value):
+  with pytest.raises(ValueError, match="per_example must be True or .*shared"):
+    CONSTRUCTORS[name](per_example=value)
+
+
+@pytest.mark.parametrize("name", CONSTRUCTORS)
 def test_stratified_policies_have_one_draw_a_bucket(name):
   lam, _ = sample(CONSTRUCTORS[name](stratified=True), 32)
   if name == "untied":

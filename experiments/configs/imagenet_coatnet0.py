@@ -8,7 +8,8 @@ Global batch 4096, 100,000 steps, AdamW (0.9, 0.99), peak rate 1e-3, decay 0.05
 on kernels, alpha 0.4, eta 5e-4, batch norm over the global batch, Polyak
 average 0.999. From the model's own paper (Dai et al., 2021, appendix A.2,
 ImageNet-1K): 10,000 steps of warm-up, gradients clipped to norm 1, stochastic
-depth 0.2, RandAugment 2,15, label smoothing 0.1.
+depth 0.2, RandAugment 2,15 (of the strengths of the released code; those of the
+letter of RandAugment's paper: randaugment=paper:2,15), label smoothing 0.1.
 
 Published: MixupE +0.8 top-1 over Mixup (table 3).
 

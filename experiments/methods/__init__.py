@@ -46,6 +46,7 @@ METHODS: dict[str, Entry] = {
     symmetric=True,
     refused={
       "per_example": True,
+      "share_lam": False,
       "stratified": False,
       "monitor": "",
       "mix_at": "input",
@@ -63,7 +64,10 @@ def defaults() -> ConfigDict:
   config.eta = config_dict.placeholder(float)
   config.recipe = recipe(mixup_alpha=1.0, eta=1e-3)
   config.pairing = "permutation"
+  # False: one lam a replica, so that results depend on how many there are; with
+  # share_lam one lam for all of them, as papers have it.
   config.per_example = True
+  config.share_lam = False
   config.stratified = False
   config.clean_fraction = 1.0
   config.penalty = "approximate"  # exact, or taylor: orders up to penalty_order
@@ -156,6 +160,11 @@ def check(config: ConfigDict) -> None:
   if config.stratified and not config.per_example:
     raise ValueError(
       "stratified=True needs per_example=True: one lam a batch has no strata."
+    )
+  if config.share_lam and config.per_example:
+    raise ValueError(
+      "share_lam=True needs per_example=False: it is one lam for the examples "
+      "of all replicas."
     )
   if config.penalty_form == "release" and config.penalty != "approximate":
     raise ValueError(

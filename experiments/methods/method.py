@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 import jax
 from ml_collections import ConfigDict
 
-from experiments.inputs.dataset import Batch
 from experiments.tasks import Task
 import jaxmix
 
@@ -58,12 +57,15 @@ class Method(NamedTuple):
       are floats.
     gradient: (values, key, apply_fn, params, batch, plan) -> (`Outcome`,
       gradient over all replicas). apply_fn maps (params, inputs), and state,
-      parts or tap, to (outputs, new state); the key is the same on all
+      parts, tap or mask, to (outputs, new state); the key is the same on all
       replicas.
+    shares: whether `draw` is given shared_key=, too, which is the first
+      replica's key on all of them.
   """
 
-  draw: Callable[[Values, jax.Array, Batch], Any]
+  draw: Callable[..., Any]
   gradient: Callable[..., tuple[Outcome, Any]]
+  shares: bool = False
 
 
 def concentrations(config: ConfigDict) -> None:

@@ -46,6 +46,7 @@ def test_what_is_not_closed_is_an_error(text, missing):
   ("text", "key", "expected"),
   [
     ("randaugment=2,15", "randaugment", "2,15"),
+    ("randaugment=paper:2,15", "randaugment", "paper:2,15"),
     ("sweep_seeds=(0,1)", "sweep_seeds", (0, 1)),
     ("sweep_seeds=[0,1]", "sweep_seeds", (0, 1)),
     ("sweep_seeds=0,1", "sweep_seeds", (0, 1)),

@@ -130,6 +130,7 @@ def test_bad_arguments_are_named(arg, message):
       {"stratified": True, "per_example": False},
       "stratified=True needs per_example=True",
     ),
+    ({"share_lam": True}, "share_lam=True needs per_example=False"),
     (
       {"monitor": "theory", "monitor_examples": 9, "eval_batch_size": 8},
       "monitor_examples=9 must not exceed eval_batch_size=8",

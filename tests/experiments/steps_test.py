@@ -181,6 +181,61 @@ def evaluation_batches(config):
   return inputs.create(config).evaluate()
 
 
+def masked_config(method, **changes):
+  config = make_config(
+    optimizer="sgd",
+    learning_rate=0.05,
+    warmup_steps=0,
+    method=method,
+    **changes,
+  )
+  config.model_options.stage_sizes = (1,)
+  return config
+
+
+# Real rows of eight replicas' eight: all, some, one, none.
+MASK = (np.arange(8) < np.array([8, 7, 6, 5, 4, 2, 1, 0])[:, None]).ravel()
+
+
+def test_padded_rows_of_a_training_batch_count_for_nothing():
+  """One step on eight replicas that are padded is one on the real rows."""
+  config = masked_config("erm")
+  own, batch = make_steps(config), batch_of(config)
+  mapped = parallel.create("pmap", own)
+  state = mapped.init(jax.random.key(0))
+  key, values = jax.random.key(1), methods.values(config)
+  alone = jax.vmap(own.train, (None, 0, None, None), axis_name=steps.AXIS)
+  real = jax.tree.map(lambda x: jnp.asarray(x[MASK])[None], batch)
+  want = jax.tree.map(lambda x: x[0], jax.jit(alone)(state, real, key, values))
+  batch["inputs"] = np.where(MASK[:, None, None, None], batch["inputs"], 200)
+  padded = mapped.place([batch | {"mask": MASK}])
+  state, metrics = mapped.train(state, padded, key, values)
+  assert_close(
+    (state.params, state.batch_stats, state.opt_state),
+    (want[0].params, want[0].batch_stats, want[0].opt_state),
+  )
+  assert_close(jax.tree.map(lambda x: x[0], metrics), want[1])
+
+
+@pytest.mark.parametrize(
+  ("method", "changes"),
+  [("mixupe", {"eta": 0.5, "clean_pass": "split"}), ("cutmix", {})],
+)
+def test_what_padded_rows_hold_does_not_matter(method, changes):
+  config = masked_config(method, **changes)
+  mapped = parallel.create("pmap", make_steps(config))
+  batch, found = batch_of(config), []
+  for fill in (0, 200):
+    state = mapped.init(jax.random.key(0))
+    own = dict(batch, mask=MASK)
+    own["inputs"] = np.where(
+      MASK[:, None, None, None], batch["inputs"], np.uint8(fill)
+    )
+    own["label"] = np.where(MASK, batch["label"], fill // 50).astype(np.int32)
+    found.append(train_one(config, mapped, state, mapped.place([own])))
+  jax.tree.map(np.testing.assert_array_equal, *found)
+
+
 def test_several_steps_a_dispatch_are_the_same_steps():
   config = make_config("method=mixupe", model="mlp")
   del config.model_options["width"]
@@ -226,6 +281,61 @@ def test_replicas_and_steps_draw_different_lam(monkeypatch):
   lams = np.concatenate(drawn)
   assert lams.shape == (2 * 64,)
   assert len(np.unique(lams)) == 2 * 64
+
+
+def drawn_lams(monkeypatch, arg, replicas):
+  """What three steps draw, [step, replica, example], and the pairs."""
+  drawn = []
+  create = methods.create
+
+  def spied(*args):
+    method = create(*args)
+
+    def draw(*args, **kwargs):
+      plan = method.draw(*args, **kwargs)
+      drawn.append((plan.lam, plan.weight, plan.partner))
+      return plan
+
+    return method._replace(draw=draw)
+
+  config = make_config(f"{arg},alpha=1.5,beta=0.5", model="mlp")
+  del config.model_options["width"]
+  with monkeypatch.context() as patch:
+    patch.setattr(methods, "create", spied)
+    own = make_steps(config)
+  state = jax.jit(own.init)(jax.random.key(0))
+  batch = jax.tree.map(
+    lambda x: jnp.asarray(x).reshape(replicas, -1, *x.shape[1:]),
+    batch_of(config),
+  )
+
+  def plans(step, batch):
+    drawn.clear()
+    key, values = jax.random.key(1), methods.values(config)
+    own.train(state.replace(step=step), batch, key, values)
+    return drawn[0]
+
+  step = jax.jit(jax.vmap(plans, (None, 0), axis_name=steps.AXIS))
+  found = [step(jnp.asarray(k, state.step.dtype), batch) for k in range(3)]
+  return jax.tree.map(lambda *x: np.stack(x), *found)
+
+
+@pytest.mark.parametrize("method", ["mixup", "untied"])
+def test_one_lam_a_batch_does_not_depend_on_the_replicas(monkeypatch, method):
+  """share_lam: lam and weight are; pairs are each replica's own."""
+  arg = f"method={method},per_example=False"
+  one, eight = (
+    drawn_lams(monkeypatch, f"{arg},share_lam=True", n) for n in (1, 8)
+  )
+  for alone, divided in zip(one[:2], eight[:2], strict=True):
+    assert len(np.unique(alone)) == len(alone) == 3  # one a step
+    np.testing.assert_array_equal(divided.reshape(3, 64), alone[:, 0])
+  assert len(np.unique(eight[2][0], axis=0)) == 8
+  # Of one replica, what it was; of several, one each without share_lam.
+  jax.tree.map(
+    np.testing.assert_array_equal, drawn_lams(monkeypatch, arg, 1), one
+  )
+  assert len(np.unique(drawn_lams(monkeypatch, arg, 8)[0])) == 3 * 8
 
 
 def statistics(config):

@@ -129,8 +129,8 @@ def test_dropout_keeps_or_scales_each_element(impl, dtype):
   dropped = y == 0
   # 6554 of 65536 draws: the nearest to 0.1, and the scale goes with it.
   share = 6554 / 65536
-  expected = jnp.asarray(2.0, dtype) * (1 / (1 - share))
-  np.testing.assert_array_equal(y[~dropped], np.float32(expected))
+  expected = jnp.asarray(2.0 / (1 - share), dtype)
+  np.testing.assert_allclose(y[~dropped], np.float32(expected), rtol=1e-7)
   error = np.sqrt(share * (1 - share) / n)
   assert abs(dropped.mean() - share) < 4 * error
   # Elements of an example fall alone: the shares of rows are binomial.
@@ -170,6 +170,46 @@ def test_drop_path_drops_whole_examples(dtype):
   )
   # Four standard errors of a proportion.
   assert abs(dropped.mean() - rate) < 4 * np.sqrt(rate * (1 - rate) / n)
+
+
+@pytest.mark.parametrize("layer", [Dropout, DropPath])
+@pytest.mark.parametrize("rate", [0.1, 0.45, 0.7])
+@pytest.mark.parametrize(
+  ("dtype", "rtol"), [(jnp.bfloat16, 5e-4), (jnp.float16, 1e-4)]
+)
+def test_what_is_kept_has_the_mean_of_what_was_there(layer, rate, dtype, rtol):
+  """Forward and backward: values are rounded to the dtype, the scale is not."""
+  x = np.random.default_rng(0).uniform(1.0, 2.0, (2000, 20))
+  x = jnp.asarray(x, dtype)
+  apply = lambda x: layer(rate).apply(
+    {}, x, True, rngs={"dropout": jax.random.key(0)}
+  )
+  y, pull = jax.vjp(apply, x)
+  (back,) = pull(x)
+  assert y.dtype == back.dtype == dtype
+  if layer is Dropout:
+    rate = round(rate * 2**16) / 2**16
+  x, y, back = (np.asarray(z, np.float64) for z in (x, y, back))
+  scaled = x.astype(np.float32) * np.float32(1 / (1 - rate))
+  nearest = np.asarray(jnp.asarray(scaled, dtype), np.float64)
+  kept = y != 0.0
+  assert 0.0 < kept.mean() < 1.0
+  for found in (y, back):
+    np.testing.assert_array_equal(found[kept], nearest[kept])
+    np.testing.assert_allclose(
+      found[kept].mean() / x[kept].mean(), 1 / (1 - rate), rtol=rtol
+    )
+
+
+def test_drop_path_at_its_ends():
+  x, rngs = jnp.arange(6.0).reshape(2, 3), {"dropout": jax.random.key(0)}
+  apply = lambda x: DropPath(1.0).apply({}, x, True, rngs=rngs)
+  np.testing.assert_array_equal(apply(x), 0 * x)
+  slope = jax.grad(lambda x: jnp.sum(apply(x)))(x)
+  np.testing.assert_array_equal(slope, 0 * x)
+  for rate in (-0.1, 1.1, float("nan")):
+    with pytest.raises(ValueError, match=r"drop_path must be in \[0, 1\], got"):
+      DropPath(rate).apply({}, x, True, rngs=rngs)
 
 
 def test_drop_path_is_the_identity_in_evaluation_and_at_rate_0():

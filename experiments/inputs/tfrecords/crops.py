@@ -115,7 +115,7 @@ def random_crop(
       format that tf.io.decode_image knows. One channel becomes three, equal.
     key: two integers; the result is a pure function of (encoded, key).
     image_size: side of the result, in pixels.
-    randaugment: None or (num_layers, magnitude).
+    randaugment: None or (num_layers, magnitude, strengths), the last optional.
     interpolation: "bicubic" or "bilinear".
 
   Returns:

@@ -10,14 +10,21 @@ Conventions, where published code disagrees:
   paper's own list has Identity.
 - `magnitude` is on the paper's scale, 0 to 30, in units in which 10 is the end
   of AutoAugment's ranges (the released code's maximum level of 10). The "2,15"
-  of the EfficientNet and CoAtNet recipes is in these units: it rotates by 45
-  degrees.
-- Strength grows with magnitude everywhere and 0 changes nothing, except in the
-  operations without a strength (AutoContrast, Equalize, Invert). In the
-  released code Posterize, Solarize and the enhancing operations instead run
-  from strong to weak, and at level 15 its Solarize is the identity.
-- Signs are drawn: for the geometric operations as in the paper, and also for
-  the enhancing operations (below or above 1).
+  of the EfficientNet, CoAtNet and MaxViT recipes is in these units: it rotates
+  by 45 degrees.
+- Strengths are by default those that the released code of these recipes
+  (tensorflow/tpu, models/official/efficientnet/autoaugment.py) effectively
+  has, as the recipes were tuned with them. At 15: Solarize inverts pixels from
+  128 on (its threshold, 384, is cast to uint8), Posterize keeps 6 bits, and
+  the enhancing operations have the factor 2.8, whatever the sign. These do not
+  grow with magnitude: at 0 they are as strong as they get, and Solarize is
+  Invert again at 10, 20 and 30.
+- "paper" has the letter of the paper, which lets every strength grow with
+  magnitude from nothing at 0: at 15 Solarize inverts all pixels, so that with
+  Invert 26.5 % of images of "2,15" see a whole inversion, and Posterize keeps 4
+  bits, the ends of AutoAugment's ranges; an enhancing operation's sign is drawn
+  as geometric ones' are, of the factor 2.35 or 0.1.
+- AutoContrast, Equalize and Invert have no strength.
 
 Importing this module imports TensorFlow.
 """
@@ -195,55 +202,86 @@ def translate_y(image, fraction):
 
 # Strengths: level = magnitude / 10 (1 at the end of AutoAugment's ranges) and
 # sign = -1 or 1 to the operation's argument.
-def _enhancement(level, sign):
+def _reference_enhancement(level, sign):
+  del sign  # above 1 or below, as the level has it
+  return 1.8 * level + 0.1
+
+
+def _reference_bits(level):
+  # A shift by int(4 level) bits less than 8, as uint8; TensorFlow shifts by 7
+  # bits at most, so that one is left.
+  return 8 - min((8 - int(4 * level)) % 256, 7)
+
+
+def _reference_threshold(level):
+  return int(256 * level) % 256
+
+
+def _paper_enhancement(level, sign):
   # AutoAugment's range is 0.1 .. 1.9; beyond level 1 only the upper side grows.
   return tf.maximum(1.0 + sign * 0.9 * level, 0.1)
 
 
-def _posterize_bits(level):
+def _paper_bits(level):
   # AutoAugment's range is 8 .. 4 bits; it does not go on beyond level 1.
   return 8 - round(4 * min(level, 1.0))
 
 
-def _solarize_threshold(level):
+def _paper_threshold(level):
   return round(256 * (1.0 - min(level, 1.0)))
 
 
-# Name -> f(image, level, sign), level a Python float, sign a float32 scalar.
-OPERATIONS = {
-  "AutoContrast": lambda image, level, sign: autocontrast(image),
-  "Equalize": lambda image, level, sign: equalize(image),
-  "Invert": lambda image, level, sign: invert(image),
-  "Rotate": lambda image, level, sign: rotate(image, sign * 30.0 * level),
-  "Posterize": lambda image, level, sign: posterize(
-    image, _posterize_bits(level)
-  ),
-  "Solarize": lambda image, level, sign: solarize(
-    image, _solarize_threshold(level)
-  ),
-  "Color": lambda image, level, sign: color(image, _enhancement(level, sign)),
-  "Contrast": lambda image, level, sign: contrast(
-    image, _enhancement(level, sign)
-  ),
-  "Brightness": lambda image, level, sign: brightness(
-    image, _enhancement(level, sign)
-  ),
-  "Sharpness": lambda image, level, sign: sharpness(
-    image, _enhancement(level, sign)
-  ),
-  "ShearX": lambda image, level, sign: shear_x(image, sign * 0.3 * level),
-  "ShearY": lambda image, level, sign: shear_y(image, sign * 0.3 * level),
-  # AutoAugment moved by up to 150 of 331 pixels.
-  "TranslateX": lambda image, level, sign: translate_x(
-    image, sign * (150 / 331) * level
-  ),
-  "TranslateY": lambda image, level, sign: translate_y(
-    image, sign * (150 / 331) * level
-  ),
-}
+def _operations(factor, bits, threshold, farthest):
+  """Name -> f(image, level, sign), level a Python float, sign a scalar.
+
+  Args:
+    factor: (level, sign) -> of the enhancing operations.
+    bits: level -> kept by Posterize.
+    threshold: level -> of Solarize.
+    farthest: fraction of the image that Translate moves at level 1.
+  """
+
+  def enhancing(enhance):
+    return lambda image, level, sign: enhance(image, factor(level, sign))
+
+  def moving(move, end):
+    return lambda image, level, sign: move(image, sign * end * level)
+
+  return {
+    "AutoContrast": lambda image, level, sign: autocontrast(image),
+    "Equalize": lambda image, level, sign: equalize(image),
+    "Invert": lambda image, level, sign: invert(image),
+    "Rotate": moving(rotate, 30.0),
+    "Posterize": lambda image, level, sign: posterize(image, bits(level)),
+    "Solarize": lambda image, level, sign: solarize(image, threshold(level)),
+    "Color": enhancing(color),
+    "Contrast": enhancing(contrast),
+    "Brightness": enhancing(brightness),
+    "Sharpness": enhancing(sharpness),
+    "ShearX": moving(shear_x, 0.3),
+    "ShearY": moving(shear_y, 0.3),
+    "TranslateX": moving(translate_x, farthest),
+    "TranslateY": moving(translate_y, farthest),
+  }
 
 
-def randaugment(image, seed, num_layers: int, magnitude: float):
+# The released code moves by up to 100 pixels a level, at 224.
+OPERATIONS = _operations(
+  _reference_enhancement, _reference_bits, _reference_threshold, 100 / 224
+)
+# AutoAugment moved by up to 150 of 331 pixels.
+PAPER_OPERATIONS = _operations(
+  _paper_enhancement, _paper_bits, _paper_threshold, 150 / 331
+)
+
+
+def randaugment(
+  image,
+  seed,
+  num_layers: int,
+  magnitude: float,
+  strengths: str = "reference",
+):
   """Applies `num_layers` random operations at strength `magnitude`.
 
   Args:
@@ -252,14 +290,16 @@ def randaugment(image, seed, num_layers: int, magnitude: float):
     num_layers: operations in a row, drawn with replacement.
     magnitude: strength, 0 to 30, the same for every operation; see the module's
       docstring for its scale.
+    strengths: "reference" or "paper", see there.
 
   Returns:
     The augmented image, shape and dtype kept.
   """
   shape = image.shape
+  operations = PAPER_OPERATIONS if strengths == "paper" else OPERATIONS
   level = magnitude / MAX_LEVEL
   draws = tf.random.stateless_uniform([num_layers, 2], seed, alg="philox")
-  chosen = tf.cast(draws[:, 0] * len(OPERATIONS), tf.int32)
+  chosen = tf.cast(draws[:, 0] * len(operations), tf.int32)
   signs = tf.where(draws[:, 1] < 0.5, -1.0, 1.0)
   for layer in range(num_layers):
     sign = signs[layer]
@@ -268,7 +308,7 @@ def randaugment(image, seed, num_layers: int, magnitude: float):
       [
         # Defaults bind now; a closure would see the last image.
         lambda apply=apply, image=image, sign=sign: apply(image, level, sign)
-        for apply in OPERATIONS.values()
+        for apply in operations.values()
       ],
     )
     image.set_shape(shape)

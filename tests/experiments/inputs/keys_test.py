@@ -31,6 +31,9 @@ def test_defaults_pass_and_are_made_anew():
     (dict(randaugment="2"), "randaugment: .*such as .2,15.; got '2'"),
     (dict(randaugment="0,15"), "randaugment: .*got '0,15'"),
     (dict(randaugment="2,31"), "randaugment: .*got '2,31'"),
+    (dict(randaugment="2,nan"), "randaugment: .*got '2,nan'"),
+    (dict(randaugment="strong:2,15"), "randaugment: .*got 'strong:2,15'"),
+    (dict(randaugment=":2,15"), "randaugment: .*got ':2,15'"),
   ],
 )
 def test_unusable_values_are_refused(change, message):
@@ -45,3 +48,5 @@ def test_randaugment_by_hand():
   assert keys.randaugment(config) is None
   config.randaugment = "2,15"
   assert keys.randaugment(config) == (2, 15.0)
+  config.randaugment = "paper:2,15"
+  assert keys.randaugment(config) == (2, 15.0, "paper")

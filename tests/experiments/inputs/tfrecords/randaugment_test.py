@@ -150,10 +150,10 @@ WITHOUT_STRENGTH = ("AutoContrast", "Equalize", "Invert")
 
 
 @pytest.mark.parametrize("sign", [-1.0, 1.0])
-@pytest.mark.parametrize("name", list(randaugment.OPERATIONS))
-def test_level_zero_is_the_identity(name, sign):
+@pytest.mark.parametrize("name", list(randaugment.PAPER_OPERATIONS))
+def test_the_papers_level_zero_is_the_identity(name, sign):
   image = random_image()
-  changed = randaugment.OPERATIONS[name](image, 0.0, tf.constant(sign))
+  changed = randaugment.PAPER_OPERATIONS[name](image, 0.0, tf.constant(sign))
   same = (np.asarray(changed) == image).all()
   assert same == (name not in WITHOUT_STRENGTH)
 
@@ -174,16 +174,93 @@ def test_level_zero_is_the_identity(name, sign):
     ("TranslateY", lambda x: randaugment.translate_y(x, 225 / 331)),
   ],
 )
-def test_strength_at_magnitude_15(name, expected):
+def test_the_papers_strength_at_magnitude_15(name, expected):
   image = random_image()
-  actual = randaugment.OPERATIONS[name](image, 1.5, tf.constant(1.0))
+  actual = randaugment.PAPER_OPERATIONS[name](image, 1.5, tf.constant(1.0))
   assert_close(actual, expected(image))
 
 
-def test_enhancement_does_not_fall_below_a_tenth():
+def test_the_papers_enhancement_does_not_fall_below_a_tenth():
   image = random_image()
-  actual = randaugment.OPERATIONS["Color"](image, 1.5, tf.constant(-1.0))
+  actual = randaugment.PAPER_OPERATIONS["Color"](image, 1.5, tf.constant(-1.0))
   assert_close(actual, randaugment.color(image, 0.1))
+
+
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+@pytest.mark.parametrize(
+  ("name", "expected"),
+  [
+    ("Rotate", lambda x, sign: randaugment.rotate(x, sign * 45.0)),
+    ("Posterize", lambda x, sign: randaugment.posterize(x, 6)),
+    ("Solarize", lambda x, sign: randaugment.solarize(x, 128)),
+    ("Color", lambda x, sign: randaugment.color(x, 2.8)),
+    ("Contrast", lambda x, sign: randaugment.contrast(x, 2.8)),
+    ("Brightness", lambda x, sign: randaugment.brightness(x, 2.8)),
+    ("Sharpness", lambda x, sign: randaugment.sharpness(x, 2.8)),
+    ("ShearX", lambda x, sign: randaugment.shear_x(x, sign * 0.45)),
+    ("ShearY", lambda x, sign: randaugment.shear_y(x, sign * 0.45)),
+    (
+      "TranslateX",
+      lambda x, sign: randaugment.translate_x(x, sign * 150 / 224),
+    ),
+    (
+      "TranslateY",
+      lambda x, sign: randaugment.translate_y(x, sign * 150 / 224),
+    ),
+  ],
+)
+def test_the_released_codes_strength_at_magnitude_15(name, sign, expected):
+  image = random_image()
+  actual = randaugment.OPERATIONS[name](image, 1.5, tf.constant(sign))
+  assert_close(actual, expected(image, sign))
+
+
+@pytest.mark.parametrize("magnitude", [0, 1, 5, 9, 10, 12, 15, 20, 25, 30])
+def test_released_strengths_are_what_tensorflow_makes_of_its_code(magnitude):
+  """Its arguments, which leave uint8, as TensorFlow casts and shifts."""
+  image, level = tf.constant(random_image()), magnitude / 10
+  with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+    values = tf.constant(image.numpy())
+    below = values < int(level * 256)
+    shift = tf.constant((8 - int(level * 4)) % 256, tf.uint8)
+    kept = tf.bitwise.right_shift(values, shift)
+    kept = tf.bitwise.left_shift(kept, shift)
+    below, kept = session.run((below, kept))
+  operations, sign = randaugment.OPERATIONS, tf.constant(1.0)
+  np.testing.assert_array_equal(
+    operations["Solarize"](image, level, sign),
+    np.where(below, image, 255 - image.numpy()),
+  )
+  np.testing.assert_array_equal(
+    operations["Posterize"](image, level, sign), kept
+  )
+
+
+def test_at_2_15_one_operation_in_fourteen_inverts_whole_images():
+  """At the released strengths; of the paper's two do, in 26.5 % of pairs."""
+  image, sign = random_image(), tf.constant(1.0)
+  inverting = lambda operations: [
+    name
+    for name, apply in operations.items()
+    if np.array_equal(apply(image, 1.5, sign), 255 - image)
+  ]
+  assert inverting(randaugment.OPERATIONS) == ["Invert"]
+  assert inverting(randaugment.PAPER_OPERATIONS) == ["Invert", "Solarize"]
+  assert 1 - (12 / 14) ** 2 == pytest.approx(0.265, abs=5e-4)
+
+
+def test_strengths_are_taken_by_name():
+  """The same operations are drawn; Solarize alone differs at a grey level."""
+  image = np.full((8, 8, 3), 50, np.uint8)
+
+  @tf.function
+  def results(seed):
+    draw = lambda name: randaugment.randaugment(image, seed, 1, 15, name)
+    return draw("reference"), draw("paper")
+
+  pairs = [results(tf.constant([i, 0])) for i in range(60)]
+  differ = [not np.array_equal(*pair) for pair in pairs]
+  assert 0 < sum(differ) < len(pairs)
 
 
 def test_result_is_a_function_of_the_seed():
