@@ -20,7 +20,7 @@ def create(config: ConfigDict) -> Dataset:
   In-memory data sets (`memory.LOADERS`) need no TensorFlow; any other name is a
   tfds data set of images.
   """
-  room = memory if config.dataset in memory.LOADERS else imagenet
+  room = memory if memory.has(config.dataset) else imagenet
   return room.create(
     config,
     process_index=jax.process_index(),
@@ -39,7 +39,7 @@ def describe(config: ConfigDict, num_classes: int | None = None) -> Spec:
   Raises:
     ValueError: if the number of classes is not known.
   """
-  if config.dataset not in memory.LOADERS:
+  if not memory.has(config.dataset):
     return imagenet.describe(config, num_classes)
   spec = memory.describe(config)
   return spec if num_classes is None else spec._replace(num_classes=num_classes)

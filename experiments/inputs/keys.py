@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ml_collections import ConfigDict
+from ml_collections import ConfigDict, config_dict
 
 # None of these decides what a training batch holds, nor what is evaluated.
 FREE = frozenset(
@@ -21,6 +21,11 @@ def defaults() -> ConfigDict:
   config.dataset = "digits"  # in memory, or a tfds name: "NAME/CONFIG:VERSION"
   config.data_dir = ""  # local or gs://; "" is tfds's own default
   config.batch_size = 128  # global
+  # Tables and graphs, which come without a split of their own.
+  config.target = ""  # the column to tell; "" is the data set's own
+  config.split_seed = config_dict.placeholder(int)  # None: the run's seed
+  config.folds = 10  # graphs: fold 0 .. folds - 1 is left out to test on
+  config.fold = 0
   config.eval_batch_size = 512  # global
   # Images in TFRecord files only, down to eval_split.
   config.image_size = 224

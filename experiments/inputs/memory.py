@@ -19,7 +19,8 @@ from experiments.inputs.dataset import (
   local_size,
 )
 
-# Open: whoever adds a name here, even from a test, has a data set of that name.
+# Open: whoever adds a name here, even from a test, has a data set of that name;
+# one that ends with a colon, of all names that begin so.
 LOADERS: dict[str, Callable[[ConfigDict], Arrays]] = {
   "digits": images.load_digits,
   "fashion_mnist": images.load_fashion_mnist,
@@ -55,7 +56,7 @@ def create(
   eval_size = local_size(
     "eval_batch_size", config.eval_batch_size, process_count
   )
-  data = LOADERS[config.dataset](config)
+  data = loader(config.dataset)(config)
   spec = SPECS.get(config.dataset) or measure(data)
   _check_arrays(config.dataset, data, spec)
 
@@ -70,11 +71,11 @@ def create(
       }
       position += config.batch_size
 
-  def evaluate() -> Iterator[Batch]:
-    for k in range(math.ceil(spec.num_eval / config.eval_batch_size)):
+  def once(inputs: Any, labels: np.ndarray) -> Iterator[Batch]:
+    for k in range(math.ceil(len(labels) / config.eval_batch_size)):
       start = k * config.eval_batch_size + process_index * eval_size
       rows = np.arange(start, start + eval_size)
-      mask = rows < spec.num_eval
+      mask = rows < len(labels)
       rows = np.where(mask, rows, 0)
 
       def padded(values, rows=rows, mask=mask):
@@ -82,12 +83,39 @@ def create(
         return np.where(real, values[rows], np.zeros((), values.dtype))
 
       yield {
-        "inputs": jax.tree.map(padded, data.eval_inputs),
-        "label": padded(data.eval_labels),
+        "inputs": jax.tree.map(padded, inputs),
+        "label": padded(labels),
         "mask": mask,
       }
 
-  return Dataset(spec, train, evaluate)
+  def evaluate() -> Iterator[Batch]:
+    return once(data.eval_inputs, data.eval_labels)
+
+  def test() -> Iterator[Batch]:
+    return once(data.test_inputs, data.test_labels)
+
+  return Dataset(
+    spec, train, evaluate, None if data.test_labels is None else test
+  )
+
+
+def loader(name: str) -> Callable[[ConfigDict], Arrays]:
+  """Returns the loader of a data set: `name`'s own, or of its kind.
+
+  Args:
+    name: of an entry of `LOADERS`, or "KIND:WHICH" where it has "KIND:".
+
+  Raises:
+    KeyError: if there is none.
+  """
+  kind, colon, _ = name.partition(":")
+  return LOADERS[name if name in LOADERS else kind + colon]
+
+
+def has(name: str) -> bool:
+  """Whether a data set of this name is one in memory."""
+  kind, colon, _ = name.partition(":")
+  return name in LOADERS or (bool(colon) and kind + colon in LOADERS)
 
 
 def describe(config: ConfigDict) -> Spec:
@@ -98,7 +126,7 @@ def describe(config: ConfigDict) -> Spec:
   """
   if config.dataset in SPECS:
     return SPECS[config.dataset]
-  return measure(LOADERS[config.dataset](config))
+  return measure(loader(config.dataset)(config))
 
 
 def measure(data: Arrays) -> Spec:
@@ -160,10 +188,14 @@ def _one_example(tree: Any) -> Any:
 
 def _check_arrays(name: str, data: Arrays, spec: Spec) -> None:
   """Refuses arrays of which batches would be wrong, or those of another set."""
-  for split, inputs, labels, count in (
+  parts = [
     ("training", data.train_inputs, data.train_labels, spec.num_train),
     ("evaluation", data.eval_inputs, data.eval_labels, spec.num_eval),
-  ):
+  ]
+  if data.test_labels is not None:
+    size = len(data.test_labels)
+    parts.append(("test", data.test_inputs, data.test_labels, size))
+  for split, inputs, labels, count in parts:
     lengths = {len(x) for x in jax.tree.leaves((inputs, labels))}
     if lengths != {count} or not count:
       raise ValueError(
