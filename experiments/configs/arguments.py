@@ -63,7 +63,7 @@ def items(arg: str) -> list[str]:
     ValueError: if a bracket or a quote is not closed.
   """
   found: list[str] = []
-  for part in filter(str.strip, _outer(arg)):
+  for part in filter(str.strip, outer(arg)):
     named = _KEY.match(part) or _NAME.fullmatch(part)
     if named or not found or not _KEY.match(found[-1]):
       found.append(part)
@@ -72,7 +72,7 @@ def items(arg: str) -> list[str]:
   return [item.strip() for item in found]
 
 
-def _outer(arg: str) -> list[str]:
+def outer(arg: str) -> list[str]:
   """Splits at the commas outside of brackets and quotes."""
   parts = [""]
   ends: list[str] = []  # of what is open, innermost last
@@ -107,8 +107,12 @@ def assign(config: ConfigDict, key: str, text: str) -> None:
   if last not in owner and owner is not config.model_options:
     raise ValueError(f"Unknown config key {key!r}; {_known(config)}")
   current = owner.get(last)
+  value = _value(text, current)
+  # Where None stands for a number to come, its type is all there is to go by.
+  if last in owner and owner.get_type(last) is float and type(value) is int:
+    value = float(value)
   try:
-    owner[last] = _value(text, current)
+    owner[last] = value
   except TypeError:
     raise ValueError(
       f"{key} must be a {type(current).__name__}, got {text!r}."
@@ -124,8 +128,6 @@ def _value(text: str, current: Any) -> Any:
   if isinstance(current, str):
     # Quotes protect commas, and are not meant; 2,15 is a text here, too.
     return value if isinstance(value, str) else text
-  if isinstance(current, float) and isinstance(value, int):
-    return float(value)
   if isinstance(current, tuple) and isinstance(value, list):
     return tuple(value)
   return value

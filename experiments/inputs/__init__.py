@@ -9,6 +9,7 @@ from experiments.inputs import memory
 from experiments.inputs.dataset import Dataset as Dataset
 from experiments.inputs.dataset import Spec as Spec
 from experiments.inputs.keys import FREE as FREE
+from experiments.inputs.keys import PARTITION as PARTITION
 from experiments.inputs.keys import check as check
 from experiments.inputs.keys import defaults as defaults
 from experiments.inputs.tfrecords import imagenet

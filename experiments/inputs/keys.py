@@ -14,6 +14,9 @@ FREE = frozenset(
   }
 )
 
+# These decide which examples train, and no program.
+PARTITION = frozenset({"split_seed", "fold", "folds"})
+
 
 def defaults() -> ConfigDict:
   """Returns the keys of data with their defaults; they stand nowhere else."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+import functools
 import math
 from typing import Any
 
@@ -56,12 +57,10 @@ def create(
   eval_size = local_size(
     "eval_batch_size", config.eval_batch_size, process_count
   )
-  data = loader(config.dataset)(config)
-  spec = SPECS.get(config.dataset) or measure(data)
-  _check_arrays(config.dataset, data, spec)
+  data, spec = load(config)
 
   def train(start_step: int = 0, stream: int = 0) -> Iterator[Batch]:
-    order = _Order(config.seed, stream, spec.num_train)
+    order = Order(config.seed, stream, spec.num_train)
     position = start_step * config.batch_size + process_index * size
     while True:
       rows = order.take(position, size)
@@ -91,12 +90,22 @@ def create(
   def evaluate() -> Iterator[Batch]:
     return once(data.eval_inputs, data.eval_labels)
 
-  def test() -> Iterator[Batch]:
-    return once(data.test_inputs, data.test_labels)
+  test = None
+  if data.test_labels is not None:
+    test = functools.partial(once, data.test_inputs, data.test_labels)
+  return Dataset(spec, train, evaluate, test)
 
-  return Dataset(
-    spec, train, evaluate, None if data.test_labels is None else test
-  )
+
+def load(config: ConfigDict) -> tuple[Arrays, Spec]:
+  """Returns a data set's arrays, and what is known of them.
+
+  Raises:
+    ValueError: if they are not that.
+  """
+  data = loader(config.dataset)(config)
+  spec = SPECS.get(config.dataset) or measure(data)
+  _check_arrays(config.dataset, data, spec)
+  return data, spec
 
 
 def loader(name: str) -> Callable[[ConfigDict], Arrays]:
@@ -209,14 +218,16 @@ def _check_arrays(name: str, data: Arrays, spec: Spec) -> None:
       )
 
 
-class _Order:
+class Order:
   """The endless sequence of shuffled epochs, by position."""
 
   def __init__(self, seed: int, stream: int, size: int):
+    """Permutes `size` examples anew each epoch, by seed and stream."""
     self._seed, self._stream, self._size = seed, stream, size
     self._epochs: dict[int, np.ndarray] = {}
 
   def take(self, position: int, count: int) -> np.ndarray:
+    """Returns the numbers of `count` examples, from a position on."""
     positions = np.arange(position, position + count)
     epochs, offsets = np.divmod(positions, self._size)
     rows = np.empty(count, np.int64)
