@@ -258,11 +258,17 @@ def evaluate(
   }
   lines = []
   for i in range(len(runs)):
-    line = {}
-    for name, sums in found.items():
-      own = jax.tree.map(lambda x: np.sum(x[i], 0, np.float64), sums)  # noqa: B023
-      line[name] = program.steps.means(own)
-    lines.append(line)
+    sums = {
+      name: jax.tree.map(lambda x, i=i: np.sum(x[i], 0, np.float64), parts)
+      for name, parts in found.items()
+    }
+    held = sums["validation"]
+    lines.append(
+      {
+        name: program.steps.means(own, held if name == "test" else None)
+        for name, own in sums.items()
+      }
+    )
   return lines
 
 

@@ -13,6 +13,7 @@ from experiments.configs import common, digits
 from experiments.inputs import memory
 from experiments.inputs.dataset import Arrays
 from experiments.sweep import capacity, grid, together, training
+from experiments.tasks import temperature
 from experiments.workdir import metrics
 
 SMALL = (
@@ -109,6 +110,16 @@ def test_each_run_has_its_own_split_and_both_of_its_parts(parts, tmp_path):
     assert found[1][part] == pytest.approx(own[part], rel=1e-5)
     assert found[1][part]["loss"] != pytest.approx(found[2][part]["loss"])
   assert own["validation"]["loss"] != pytest.approx(own["test"]["loss"])
+
+
+def test_validation_chooses_the_temperature_of_the_test(parts, tmp_path):
+  points, base = make(["seed=0"], PARTS + ",temperature_scaling=True")
+  (found,) = training.run(points, base, tmp_path)
+  assert "temperature" not in found["validation"]
+  test = found["test"]
+  assert test["temperature"] in temperature.TEMPERATURES
+  assert test["scaled_loss"] != test["loss"]
+  assert test["polyak_scaled_loss"] != test["scaled_loss"]
 
 
 def test_what_is_done_is_skipped_and_a_larger_grid_adds(parts, tmp_path):
