@@ -27,7 +27,8 @@ from experiments.inputs.tabular import (
   table,
   uci,
 )
-from experiments.inputs.tabular.table import Cells, Table
+from experiments.inputs.tabular.cells import Cells
+from experiments.inputs.tabular.table import Table
 
 
 def _cast(raw: Any, dtype: Any = jnp.float32) -> Any:

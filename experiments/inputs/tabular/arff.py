@@ -8,7 +8,7 @@ import pathlib
 import re
 
 from experiments.inputs.tabular import delimited
-from experiments.inputs.tabular.table import Cell, Cells, Kind
+from experiments.inputs.tabular.cells import Cell, Cells, Kind
 
 _INTEGER = re.compile(r"^(\s*@attribute\s.*)\sinteger\s*$", re.IGNORECASE)
 

@@ -8,6 +8,8 @@ import numpy as np
 
 from experiments.inputs.tabular.table import Column
 
+_LARGEST = float(np.finfo(np.float32).max)
+
 
 def encode(columns: Sequence[Column], train: np.ndarray) -> np.ndarray:
   """Returns the inputs of all rows, by what the training rows say of them.
@@ -62,11 +64,14 @@ def _standardized(values: np.ndarray, train: np.ndarray) -> np.ndarray:
   known = values[train]
   if known.min() == known.max():
     return np.zeros(len(values))
-  # Of magnitude 1, so that no square is 0 or infinite.
+  # Of magnitude 1, so that no square is 0 or infinite. What lies farther out
+  # than float32 reaches is at its end: it stays finite.
   scale = np.abs(known).max()
-  values, known = values / scale, known / scale
-  mean = known.mean()
-  return (values - mean) / np.sqrt(np.square(known - mean).mean())
+  with np.errstate(over="ignore"):
+    values, known = values / scale, known / scale
+    mean = known.mean()
+    standard = (values - mean) / np.sqrt(np.square(known - mean).mean())
+  return np.clip(standard, -_LARGEST, _LARGEST)
 
 
 def _mean(values: np.ndarray) -> float:

@@ -8,7 +8,7 @@ import io
 import pathlib
 import re
 
-from experiments.inputs.tabular.table import MISSING, Cell, Cells, Kind
+from experiments.inputs.tabular.cells import MISSING, Cell, Cells, Kind
 
 _DELIMITERS = (",", ";", "\t")
 _DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+([eE][+-]?\d+)?")
@@ -70,7 +70,7 @@ def read_uci(
     ValueError: if a row has more or fewer fields; naming the line.
   """
   lines, rows = [], []
-  for line, row in enumerate(read_text(path).splitlines(), start=1):
+  for line, row in enumerate(io.StringIO(read_text(path)), start=1):
     if row.strip():
       lines.append(line)
       rows.append([field.strip() for field in row.split(delimiter)])
@@ -105,7 +105,7 @@ def read_text(path: pathlib.Path) -> str:
 
 
 def _delimiter(path: pathlib.Path, whole: str) -> str:
-  head = next((line for line in whole.splitlines() if line.strip()), "")
+  head = next((line for line in io.StringIO(whole) if line.strip()), "")
 
   def fields(delimiter: str) -> int:
     try:

@@ -10,7 +10,8 @@ import numpy as np
 
 from experiments.inputs import images
 from experiments.inputs.tabular import arff, delimited, openml, table
-from experiments.inputs.tabular.table import Cells, Column, Table
+from experiments.inputs.tabular.cells import Cells
+from experiments.inputs.tabular.table import Column, Table
 from experiments.inputs.tabular.uci import SETS, Known
 
 MNIST = "mnist_784"
@@ -77,7 +78,7 @@ def load_mnist(data_dir: str) -> Table:
     raise _missing(
       MNIST,
       folders,
-      _MNIST_FILES,
+      " and ".join(_MNIST_FILES),
       "storage.googleapis.com/cvdf-datasets/mnist",
     )
   first, first_labels, second, second_labels = map(images.read_idx, found)
@@ -93,24 +94,27 @@ def load_mnist(data_dir: str) -> Table:
 
 def _table(name: str, known: Known, data_dir: str) -> Table:
   folders = _folders(data_dir, (name, known.folder))
-  places = list(
-    dict.fromkeys([*folders, *_folders(data_dir, ("openml-arff",))])
-  )
-  copies = dict.fromkeys([f"{known.arff}.arff", f"{name}.arff"])
+  places = [*folders, _folders(data_dir, ("openml-arff",))[-1]]
+  copy = f"{known.arff}.arff"
   if found := _all_of(folders, known.files):
     cells = _read_uci(known, found)
-  elif found := next(filter(None, (_all_of(places, [c]) for c in copies)), []):
+  elif found := _all_of(places, (copy,)):
     cells = _read_arff(known, found[0])
-  elif not known.files:
-    return openml.fetch(str(known.openml), data_dir, known.target)
-  else:
+  elif known.files:
     raise _missing(
       name,
       places,
-      (*known.files, f"{known.arff}.arff"),
-      f"archive.ics.uci.edu/dataset/{known.uci} (as {known.arff}.arff: "
-      f"openml.org/d/{known.openml})",
+      f"{' and '.join(known.files)}, and no {copy}",
+      f"archive.ics.uci.edu/dataset/{known.uci}, or the last from "
+      f"openml.org/d/{known.openml},",
     )
+  else:
+    try:
+      return openml.fetch(str(known.openml), data_dir, known.target)
+    except ConnectionError:
+      raise _missing(
+        name, places, copy, f"openml.org/d/{known.openml}"
+      ) from None
   _check_size(cells.source, name, "rows", known.rows, len(cells.rows))
   return table.from_cells(cells, known.target)
 
@@ -180,13 +184,10 @@ def _all_of(
 
 
 def _missing(
-  name: str,
-  folders: Iterable[pathlib.Path],
-  files: Sequence[str],
-  source: str,
+  name: str, folders: Iterable[pathlib.Path], what: str, source: str
 ) -> FileNotFoundError:
   return FileNotFoundError(
-    f"dataset={name!r}: no {' and '.join(files)} in any of "
-    f"{', '.join(str(folder) for folder in folders)}. Download them from "
-    f"{source} into one folder and pass it as --config.data_dir."
+    f"dataset={name!r}: no {what} in any of "
+    f"{', '.join(str(folder) for folder in folders)}. Download from {source} "
+    "into one folder, and pass it as --config.data_dir."
   )

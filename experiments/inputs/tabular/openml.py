@@ -10,6 +10,7 @@ from absl import logging
 import numpy as np
 
 from experiments.inputs.tabular import table
+from experiments.inputs.tabular.cells import Cell
 from experiments.inputs.tabular.table import Column, Table
 
 
@@ -57,7 +58,10 @@ def fetch(which: str, data_dir: str, target: str = "") -> Table:
       "and use dataset=arff:FILE,target=COLUMN."
     ) from None
   except (ValueError, KeyError) as error:
-    raise ValueError(f"dataset='openml:{which}': {error}") from None
+    raise ValueError(
+      f"dataset='openml:{which}': {error}; what fetch_openml cannot read may "
+      "be read from its ARFF file, with dataset=arff:FILE,target=COLUMN."
+    ) from None
   for warning in told:
     logging.warning("openml:%s: %s", which, warning.message)
   return _table(f"openml:{which}", found)
@@ -89,7 +93,7 @@ def _table(source: str, found: Any) -> Table:
   return Table(source, tuple(columns), labels, classes)
 
 
-def _cell(value: Any) -> table.Cell:
+def _cell(value: Any) -> Cell:
   if value is None or value != value:
     return None
   return value if isinstance(value, str) else float(value)

@@ -36,7 +36,7 @@ class Known(NamedTuple):
     openml: its number at OpenML, openml.org/d/NUMBER.
     arff: OpenML's file, less ".arff".
     files: UCI's, read one after another; (): there are none.
-    folder: UCI's name of the set.
+    folder: a name of a folder for them.
     uci: its number at UCI, archive.ics.uci.edu/dataset/NUMBER.
     position: of the target in UCI's files; None: they have none, and are in
       blocks of one class, all of one size.
