@@ -38,7 +38,10 @@ def read(path: pathlib.Path) -> Cells:
     decoded = liac.load(lines, return_type=liac.DENSE_GEN)
     for row in decoded["data"]:
       numbers.append(lines.number)
-      rows.append([_cell(value) for value in row])
+      # A number that is none is how some programs write that it is missing.
+      rows.append(
+        [None if x != x else x.strip() if type(x) is str else x for x in row]
+      )
   except liac.ArffException as error:
     error.line = lines.number  # which rows that are read one by one leave unset
     raise ValueError(f"{path} is no ARFF file: {error}") from None
@@ -66,10 +69,3 @@ class _Lines:
       # The reader would cut the decimals of "integers", which are Weka's word
       # for any number.
       yield _INTEGER.sub(r"\1 REAL", line)
-
-
-def _cell(value: str | float | None) -> Cell:
-  if isinstance(value, str):
-    return value.strip()
-  # A number that is not one is how some programs write that it is missing.
-  return None if value is None or value != value else float(value)

@@ -111,7 +111,7 @@ def _table(name: str, known: Known, data_dir: str) -> Table:
   else:
     try:
       return openml.fetch(str(known.openml), data_dir, known.target)
-    except ConnectionError:
+    except OSError:  # no network, or no place for a cache
       raise _missing(
         name, places, copy, f"openml.org/d/{known.openml}"
       ) from None
@@ -168,7 +168,7 @@ def _check_size(
 
 
 def _folders(data_dir: str, names: Sequence[str]) -> list[pathlib.Path]:
-  root = pathlib.Path(data_dir).expanduser()
+  root = pathlib.Path(data_dir).expanduser().absolute()
   return [root, *(root / name for name in dict.fromkeys(names) if name)]
 
 

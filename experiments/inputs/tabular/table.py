@@ -156,13 +156,16 @@ def _target(cells: Cells, target: str) -> int:
 def _column(cells: Cells, index: int) -> Column:
   name = cells.names[index]
   values = [row[index] for row in cells.rows]
+  declared = name in cells.kinds
+  if declared and cells.kinds[name] is None and str not in map(type, values):
+    return _finite(cells, name, values, np.array(values, float))
   numbers = [number(value) for value in values]
   words = [
     k
     for k, value in enumerate(values)
     if value is not None and numbers[k] is None
   ]
-  kind = cells.kinds[name] if name in cells.kinds else _found(values, numbers)
+  kind = cells.kinds[name] if declared else _found(values, numbers, bool(words))
   if kind is not None:
     codes = {category: k for k, category in enumerate(kind)}
     texts = [None if value is None else text(value) for value in values]
@@ -180,17 +183,25 @@ def _column(cells: Cells, index: int) -> Column:
       f"numbers, got {values[words[0]]!r}; leave the cell empty if it is "
       "missing."
     )
-  filled = np.array([math.nan if x is None else x for x in numbers], float)
-  infinite = np.flatnonzero(np.isinf(filled))
+  return _finite(cells, name, values, np.array(numbers, float))
+
+
+def _finite(
+  cells: Cells, name: str, values: Sequence[Cell], numbers: np.ndarray
+) -> Column:
+  # NumPy has None for NaN.
+  infinite = np.flatnonzero(np.isinf(numbers))
   if len(infinite):
     raise ValueError(
-      f"{cells.places[infinite[0]]}: column {name!r} must "
-      f"hold finite numbers, got {values[infinite[0]]!r}."
+      f"{cells.places[infinite[0]]}: column {name!r} must hold finite numbers, "
+      f"got {values[infinite[0]]!r}."
     )
-  return Column(name, filled)
+  return Column(name, numbers)
 
 
-def _found(values: Sequence[Cell], numbers: Sequence[float | None]) -> Kind:
+def _found(
+  values: Sequence[Cell], numbers: Sequence[float | None], words: bool
+) -> Kind:
   """The kind of a column of which nobody says it.
 
   Words make it one of categories. But one of numbers with a slip in it stays
@@ -198,9 +209,9 @@ def _found(values: Sequence[Cell], numbers: Sequence[float | None]) -> Kind:
   too many, or with too many decimals, to be codes.
   """
   present = [text(value) for value in values if value is not None]
-  found = [x for x in numbers if x is not None]
-  if len(found) == len(present):
+  if not words:
     return None
+  found = [x for x in numbers if x is not None and math.isfinite(x)]
   codes = len(set(found)) <= _CODES and all(x.is_integer() for x in found)
   if 2 * len(found) >= len(present) and found and not codes:
     return None

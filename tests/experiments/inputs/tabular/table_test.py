@@ -56,6 +56,8 @@ def test_words_among_codes_are_categories():
   column = columns(["1", "a"], ["2", "b"], ["3+", "a"], ["2", "a"])
   assert column.categories == ("1", "2", "3+")
   np.testing.assert_array_equal(column.values, [0, 1, 2, 1])
+  column = columns(["inf", "a"], ["sup", "b"], ["inf", "a"])
+  assert column.categories == ("inf", "sup")
   # Most are words.
   column = columns(["1.5", "a"], ["x", "b"], ["y", "a"])
   assert column.categories == ("1.5", "x", "y")
