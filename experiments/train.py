@@ -84,8 +84,9 @@ def train_and_evaluate(
   processes.agreed(lambda: _json(common.resolve(config)))
   asked = common.resolve(config)
   folder = storage.path(workdir)
+  dataset = inputs.create(_on_this_machine(asked))
+  asked = common.in_steps(asked, dataset.spec.num_train)
   config = _on_this_machine(asked)
-  dataset = inputs.create(config)
   programs = (Cache() if cache is None else cache).get(config, dataset.spec)
   first = jax.process_index() == 0
   with contextlib.ExitStack() as stack:

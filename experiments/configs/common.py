@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from ml_collections import ConfigDict
+import math
+
+from ml_collections import ConfigDict, config_dict
 
 from experiments import inputs, methods, monitor, networks, optimizers, tasks
 
@@ -20,6 +22,8 @@ _LOOP_FREE = frozenset(
     "sweep_seeds",
   }
 )
+# What is derived from the number of training examples.
+_EPOCHS = {"epochs": "total_steps", "eval_every_epochs": "eval_every"}
 FREE_KEYS = _LOOP_FREE.union(*(owner.FREE for owner in OWNERS))
 
 
@@ -37,6 +41,9 @@ def _loop() -> ConfigDict:
   config.seed = 0
   config.polyak_rate = 0.999
   config.total_steps = 1000
+  # In place of total_steps and eval_every; see `in_steps`.
+  config.epochs = config_dict.placeholder(float)
+  config.eval_every_epochs = config_dict.placeholder(float)
   config.steps_per_dispatch = 1
   config.log_every = 50
   config.eval_every = 500
@@ -63,6 +70,35 @@ def resolve(config: ConfigDict) -> ConfigDict:
   return config
 
 
+def in_steps(config: ConfigDict, num_train: int) -> ConfigDict:
+  """Returns a copy whose total_steps and eval_every are those of its epochs.
+
+  Both are rounded up to full steps, and to full dispatches of them. Where the
+  config has no epochs they stay as they are.
+
+  Args:
+    config: resolved; its epochs and eval_every_epochs are kept.
+    num_train: training examples of its data set.
+
+  Raises:
+    ValueError: if there are epochs and the number of examples is not known.
+  """
+  config = config.copy_and_resolve_references()
+  for epochs, steps in _EPOCHS.items():
+    if config[epochs] is None:
+      continue
+    if num_train < 1:
+      raise ValueError(
+        f"{epochs}: how many training examples dataset={config.dataset!r} has "
+        f"is not known; use {steps}."
+      )
+    dispatch = config.batch_size * config.steps_per_dispatch
+    # Less what rounding may have added: 0.1 of 30 examples are no fourth step.
+    count = math.ceil(round(config[epochs] * num_train / dispatch, 9))
+    config[steps] = max(count, 1) * config.steps_per_dispatch
+  return config
+
+
 def _check_loop(config: ConfigDict) -> None:
   if config.parallel not in ("pmap", "shard_map"):
     raise ValueError(
@@ -78,6 +114,9 @@ def _check_loop(config: ConfigDict) -> None:
         f"{key}={config[key]} must be a multiple of "
         f"steps_per_dispatch={config.steps_per_dispatch}."
       )
+  for key in _EPOCHS:
+    if config[key] is not None and not 0.0 < config[key] < math.inf:
+      raise ValueError(f"{key} must lie in (0, inf), got {config[key]}.")
   if not 0.0 <= config.polyak_rate < 1.0:
     raise ValueError(
       f"polyak_rate must lie in [0, 1), got {config.polyak_rate}."

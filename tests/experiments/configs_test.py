@@ -17,6 +17,7 @@ NAMES = [
   "imagenet_resnet50",
   "imagenet_vit_b16",
   "imagenet_coatnet0",
+  "tabular",
 ]
 
 
@@ -146,7 +147,21 @@ def test_bad_arguments_are_named(arg, message):
       {"method": "cutmix", "mix_at": "stage1"},
       "mix_at does not apply to method='cutmix'",
     ),
-    ({"optimizer": "lion"}, "optimizer must be one of sgd, adamw"),
+    ({"optimizer": "lion"}, "optimizer must be one of sgd, adam, adamw"),
+    ({"schedule": "linear"}, "schedule must be one of cosine, constant, steps"),
+    ({"schedule": "steps"}, r"schedule_boundaries and .*got \(\) and 'steps'"),
+    ({"schedule_boundaries": (0.5,)}, r"got \(0.5,\) and 'cosine'"),
+    *(
+      (
+        {"schedule": "steps", "schedule_boundaries": wrong},
+        r"schedule_boundaries must be shares .* rising; got",
+      )
+      for wrong in ((0.5, 0.5), (0.0,), (0.5, 1.0), (50.0, 100.0), (math.nan,))
+    ),
+    ({"schedule_factor": 0.0}, r"schedule_factor must lie in \(0, inf\)"),
+    ({"epochs": 0.0}, r"epochs must lie in \(0, inf\), got 0.0"),
+    ({"epochs": math.nan}, r"epochs must lie in \(0, inf\), got nan"),
+    ({"eval_every_epochs": -1.0}, r"eval_every_epochs must lie in .*got -1.0"),
     ({"dtype": "float16"}, "dtype must be one of"),
     ({"dropout_prng": "philox"}, "dropout_prng must be one of .*'philox'"),
     ({"batch_size": 0}, "batch_size must be at least 1, got 0"),
@@ -167,6 +182,35 @@ def test_bad_values_are_named(changes, message):
   config.update(changes)
   with pytest.raises(ValueError, match=message):
     common.resolve(config)
+
+
+@pytest.mark.parametrize(
+  ("epochs", "batch_size", "dispatch", "expected"),
+  [
+    (2.0, 10, 1, 6),
+    (1.0, 100, 1, 1),
+    (2.5, 10, 1, 8),
+    (2.0, 10, 4, 8),
+    (0.1, 1, 1, 3),  # 0.1 * 30 is more than 3 in floats
+    (1e-9, 10, 4, 4),
+  ],
+)
+def test_epochs_become_full_steps(epochs, batch_size, dispatch, expected):
+  arg = f"batch_size={batch_size},steps_per_dispatch={dispatch},log_every=4"
+  config = get("tabular", f"{arg},eval_every=4,checkpoint_every=4")
+  config.epochs = config.eval_every_epochs = epochs
+  config = common.in_steps(common.resolve(config), 30)
+  assert (config.total_steps, config.eval_every) == (expected, expected)
+
+
+def test_without_epochs_steps_stay():
+  config = common.resolve(get("digits"))
+  assert common.in_steps(config, 0) == config
+  config.epochs = 2.0
+  with pytest.raises(ValueError, match="epochs: how many .*use total_steps"):
+    common.in_steps(config, 0)
+  config = common.in_steps(config, 600)
+  assert (config.total_steps, config.eval_every) == (12, 50)
 
 
 def test_every_key_is_read_somewhere():
