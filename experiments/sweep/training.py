@@ -46,8 +46,9 @@ def run(
   folder = storage.path(workdir)
   if storage.is_remote(folder):
     raise ValueError(f"workdir: a sweep's is a local folder, got {folder}.")
-  configs = [_resolved(point) for point in points]
-  groups = _group(points, configs)
+  shared = memory.Shared()
+  configs = [_resolved(point, shared) for point in points]
+  groups = _group(configs)
   folder.mkdir(parents=True, exist_ok=True)
   with lock.hold(folder), preemption.Watch() as watch:
     swept = {key for point in points for key in point.keys}
@@ -75,15 +76,17 @@ def run(
       described.write(folder, asked, step=0)
     clock = _Clock(count)
     for group in filter(None, todo):
-      _train(points, configs, group, path, number, clock, watch)
+      _train(points, configs, shared, group, path, number, clock, watch)
     found = _Known(points, folder / "config.json", asked, results.read(path))
   return [found[point] for point in points]
 
 
-def _train(points, configs, group, path, number, clock, watch) -> None:
+def _train(
+  points, configs, shared, group, path, number, clock, watch
+) -> None:
   """Trains the runs of one program, and writes each down."""
   own = [configs[i] for i in group]
-  gathered = together.gather(own, [memory.load(config) for config in own])
+  gathered = together.gather(own, [shared.load(config) for config in own])
   program = together.Program(own[0], together.common(gathered.spec))
   number = number or capacity.choose(program, gathered)
   number = max(number // program.devices, 1) * program.devices
@@ -215,7 +218,7 @@ class _Clock:
     )
 
 
-def _resolved(point: Point) -> ConfigDict:
+def _resolved(point: Point, shared: memory.Shared) -> ConfigDict:
   try:
     config = common.resolve(point.config)
   except (ValueError, TypeError) as error:
@@ -226,13 +229,12 @@ def _resolved(point: Point) -> ConfigDict:
       "is read from files as it is trained on; list its runs in config.sweep "
       "and start experiments.main."
     )
-  return config
+  _, spec = shared.load(config)
+  return common.in_steps(config, spec.num_train)
 
 
-def _group(
-  points: Sequence[Point], configs: Sequence[ConfigDict]
-) -> list[list[int]]:
-  """Numbers of the runs that share a program, in the order of the points."""
+def _group(configs: Sequence[ConfigDict]) -> list[list[int]]:
+  """Numbers of the runs that share a program, in their order."""
   groups: dict[str, list[int]] = {}
   for i, config in enumerate(configs):
     name, _ = programs.identities(config)

@@ -145,7 +145,7 @@ def test_one_program_for_numbers_and_one_more_for_another_method(parts):
     PARTS + ",method=mixupe",
   )
   configs = [common.resolve(point.config) for point in points]
-  assert training._group(points, configs) == [list(range(8)), [8, 9]]
+  assert training._group(configs) == [list(range(8)), [8, 9]]
 
 
 def test_a_run_that_diverges_says_when_and_leaves_the_others(parts, tmp_path):
