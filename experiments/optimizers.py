@@ -10,40 +10,38 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 import optax
 
+from experiments import domains
+
 FREE: frozenset[str] = frozenset()
 
 
-def defaults() -> ConfigDict:
-  """The keys that optimisers read, beside total_steps."""
-  config = ConfigDict()
-  config.optimizer = "sgd"
-  config.learning_rate = 0.1  # peak
-  config.final_learning_rate_ratio = 1e-3
-  config.warmup_steps = 0
-  config.momentum = 0.9  # sgd
-  config.b1 = 0.9  # adamw
-  config.b2 = 0.999
-  config.weight_decay = 0.0  # L2 in the gradient for sgd, decoupled for adamw
-  config.grad_clip = 0.0  # global norm; 0: none
-  return config
+KEYS = {
+  "optimizer": domains.choice("sgd", ("sgd", "adamw")),
+  "learning_rate": domains.number(0.1, "[0, 1e6]"),  # peak
+  "final_learning_rate_ratio": domains.number(1e-3, "[0, 1]"),
+  "warmup_steps": domains.integer(0, 0),
+  "momentum": domains.number(0.9, "[0, 1)"),  # sgd
+  "b1": domains.number(0.9, "[0, 1)"),  # adamw
+  "b2": domains.number(0.999, "[0, 1)"),
+  # L2 in the gradient for sgd, decoupled for adamw.
+  "weight_decay": domains.number(0.0, "[0, 1e6]"),
+  # Of the global norm; 0: none.
+  "grad_clip": domains.number(0.0, "[0, inf)"),
+}
 
 
 def check(config: ConfigDict) -> None:
-  """Raises ValueError for an optimiser or schedule that is none."""
-  if config.optimizer not in ("sgd", "adamw"):
+  """Raises ValueError for a warm-up that does not end before the run."""
+  if config.warmup_steps >= config.total_steps:
     raise ValueError(
-      f"optimizer must be one of sgd, adamw; got {config.optimizer!r}."
+      f"warmup_steps={config.warmup_steps} must be smaller than "
+      f"total_steps={config.total_steps}."
     )
 
 
 def schedule(config: ConfigDict) -> optax.Schedule:
   """Linear warm-up from 0 to the peak, then cosine to a fraction of it."""
   peak = config.learning_rate
-  if config.warmup_steps >= config.total_steps:
-    raise ValueError(
-      f"warmup_steps={config.warmup_steps} must be smaller than "
-      f"total_steps={config.total_steps}."
-    )
   return optax.warmup_cosine_decay_schedule(
     init_value=0.0 if config.warmup_steps else peak,
     peak_value=peak,
