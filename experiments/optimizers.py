@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 import itertools
-import math
 from typing import Any
 
 import jax
@@ -12,54 +11,56 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 import optax
 
+from experiments import domains
+
 FREE: frozenset[str] = frozenset()
-OPTIMIZERS = ("sgd", "adam", "adamw")
-SCHEDULES = ("cosine", "constant", "steps")
 
 
-def defaults() -> ConfigDict:
-  """The keys that optimisers read, beside total_steps."""
-  config = ConfigDict()
-  config.optimizer = "sgd"
-  config.learning_rate = 0.1  # peak
-  config.schedule = "cosine"
-  config.final_learning_rate_ratio = 1e-3  # cosine
+def _share(name: str, value: Any) -> tuple[float, ...]:
+  shares = _SHARES.read(name, value)
+  if any(first >= second for first, second in itertools.pairwise(shares)):
+    domains.refuse(name, f"{_SHARES.expected}, rising", value)
+  return shares
+
+
+_SHARES = domains.several((), domains.number(0.5, "(0, 1)"))
+KEYS = {
+  "optimizer": domains.choice("sgd", ("sgd", "adam", "adamw")),
+  "learning_rate": domains.number(0.1, "[0, 1e6]"),  # peak
+  "schedule": domains.choice("cosine", ("cosine", "constant", "steps")),
+  "final_learning_rate_ratio": domains.number(1e-3, "[0, 1]"),  # cosine
   # steps: shares of total_steps, rising, at each of which the rate is
   # multiplied by the factor: for every 50 of 200 epochs (0.25, 0.5, 0.75).
-  config.schedule_boundaries = ()
-  config.schedule_factor = 0.5
-  config.warmup_steps = 0
-  config.momentum = 0.9  # sgd
-  config.b1 = 0.9  # adam and adamw
-  config.b2 = 0.999
+  "schedule_boundaries": _SHARES._replace(read=_share),
+  "schedule_factor": domains.number(0.5, "(0, 1e6]"),
+  "warmup_steps": domains.integer(0, 0),
+  "momentum": domains.number(0.9, "[0, 1)"),  # sgd
+  "b1": domains.number(0.9, "[0, 1)"),  # adam and adamw
+  "b2": domains.number(0.999, "[0, 1)"),
   # L2 in the gradient for sgd and adam, decoupled for adamw.
-  config.weight_decay = 0.0
-  config.grad_clip = 0.0  # global norm; 0: none
-  return config
+  "weight_decay": domains.number(0.0, "[0, 1e6]"),
+  # Of the global norm; 0: none.
+  "grad_clip": domains.number(0.0, "[0, inf)"),
+}
 
 
 def check(config: ConfigDict) -> None:
-  """Raises ValueError for an optimiser or schedule that is none."""
-  for key, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
-    if config[key] not in known:
-      raise ValueError(
-        f"{key} must be one of {', '.join(known)}; got {config[key]!r}."
-      )
-  boundaries = tuple(config.schedule_boundaries)
+  """Raises ValueError for a schedule that is none, or begins after its end."""
+  boundaries = config.schedule_boundaries
   if (config.schedule == "steps") != bool(boundaries):
     raise ValueError(
       "schedule_boundaries and schedule='steps' go together, got "
       f"{boundaries} and {config.schedule!r}."
     )
-  rising = all(a < b for a, b in itertools.pairwise((0.0, *boundaries, 1.0)))
-  if boundaries and not rising:
+  if config.get("epochs") is None:
+    _check_warmup(config)
+
+
+def _check_warmup(config: ConfigDict) -> None:
+  if config.warmup_steps >= config.total_steps:
     raise ValueError(
-      "schedule_boundaries must be shares of total_steps in (0, 1), rising; "
-      f"got {boundaries}."
-    )
-  if not 0.0 < config.schedule_factor < math.inf:
-    raise ValueError(
-      f"schedule_factor must lie in (0, inf), got {config.schedule_factor}."
+      f"warmup_steps={config.warmup_steps} must be smaller than "
+      f"total_steps={config.total_steps}."
     )
 
 
@@ -70,11 +71,7 @@ def schedule(config: ConfigDict) -> optax.Schedule:
   multiplies by a factor at each boundary.
   """
   peak = config.learning_rate
-  if config.warmup_steps >= config.total_steps:
-    raise ValueError(
-      f"warmup_steps={config.warmup_steps} must be smaller than "
-      f"total_steps={config.total_steps}."
-    )
+  _check_warmup(config)  # known only now where there are epochs
   if config.schedule == "cosine":
     return optax.warmup_cosine_decay_schedule(
       init_value=0.0 if config.warmup_steps else peak,

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 
 from experiments import inputs, methods, optimizers, parallel, steps
 from experiments.configs import common
+from experiments.inputs import memory
 from experiments.inputs.dataset import Spec
 
 
@@ -21,14 +22,15 @@ class _Made(NamedTuple):
 class Cache:
   """Programs by what they are compiled from; its holder's, and gone with it.
 
-  A sweep holds one over its runs: seeds share all of a method's programs, and
-  methods share their evaluation.
+  A sweep holds one over its runs: seeds share all of a method's programs,
+  methods share their evaluation, and all share `arrays`, the data in memory.
   """
 
   def __init__(self) -> None:
     """Holds nothing yet."""
     self._made: dict[str, _Made] = {}
     self._evaluations: dict[str, _Made] = {}
+    self.arrays = memory.Loaded()
 
   def __len__(self) -> int:
     return len(self._made)
@@ -62,9 +64,9 @@ def identities(config: ConfigDict) -> tuple[str, str]:
   shared = {k: v for k, v in described.items() if k not in _free()}
   # Methods and optimisers differ in how they train, not in how they are
   # evaluated.
-  owned = {*methods.defaults(), *optimizers.defaults()}
+  owned = {*methods.KEYS, *optimizers.KEYS}
   evaluated = {k: v for k, v in shared.items() if k not in owned}
-  trained = {k: v for k, v in shared.items() if k not in methods.defaults()}
+  trained = {k: v for k, v in shared.items() if k not in methods.KEYS}
   trained |= methods.compiled_from(config)
   if config.monitor:  # its program holds the law
     trained |= {k: described[k] for k in methods.VALUES}
@@ -79,7 +81,7 @@ def functions(config: ConfigDict, spec: Spec) -> steps.Steps:
 
 def _free() -> set[str]:
   # What changes no number, less what may change a program all the same.
-  free = common.FREE_KEYS - {"parallel", "data_dir"}
+  free = common.free_keys() - {"parallel", "data_dir"}
   return {"seed", "eval_every"} | inputs.PARTITION | free
 
 

@@ -35,7 +35,11 @@ SPECS: dict[str, Spec] = {
 
 
 def create(
-  config: ConfigDict, *, process_index: int = 0, process_count: int = 1
+  config: ConfigDict,
+  *,
+  process_index: int = 0,
+  process_count: int = 1,
+  loaded: Loaded | None = None,
 ) -> Dataset:
   """Returns a `Dataset` of one of `LOADERS`.
 
@@ -48,6 +52,7 @@ def create(
     process_index: which of the processes this is.
     process_count: how many there are; they take consecutive slices of each
     batch.
+    loaded: to share arrays with other data sets.
 
   Raises:
     FileNotFoundError: if the files are missing, saying which and where from.
@@ -58,7 +63,7 @@ def create(
   eval_size = local_size(
     "eval_batch_size", config.eval_batch_size, process_count
   )
-  data, spec = load(config)
+  data, spec = load(config, loaded)
 
   def train(start_step: int = 0, stream: int = 0) -> Iterator[Batch]:
     order = Order(config.seed, stream, spec.num_train)
@@ -97,13 +102,69 @@ def create(
   return Dataset(spec, train, evaluate, test)
 
 
-def load(config: ConfigDict) -> tuple[Arrays, Spec]:
+class Loaded:
+  """Arrays that runs share, where they would load the same.
+
+  A loader's arrays are another run's, too, if all that the loader read of the
+  config is the same there.
+  """
+
+  def __init__(self) -> None:
+    """Holds nothing yet."""
+    self._known: list[tuple[Callable[..., Arrays], dict[str, Any], Arrays]] = []
+
+  def get(self, config: ConfigDict) -> Arrays:
+    """Returns the arrays of one of `LOADERS`."""
+    load, values = loader(config.dataset), config.to_dict()
+    for known, read, arrays in self._known:
+      if known is load and read == {k: values.get(k) for k in read}:
+        return arrays
+    seen: Any = _Seen(config)
+    arrays = load(seen)
+    self._known.append((load, vars(seen)["read"], arrays))
+    return arrays
+
+
+class _Seen:
+  """A config that notes which of its keys are read, and what they hold."""
+
+  def __init__(self, config: ConfigDict) -> None:
+    self.config = config
+    self.read: dict[str, Any] = {}
+
+  def __getitem__(self, key: str) -> Any:
+    self.read[key] = self.config.to_dict()[key]
+    return self.config[key]
+
+  def __getattr__(self, name: str) -> Any:
+    if name in self.config:
+      return self[name]
+    # A method, which may look at every key.
+    self.read |= self.config.to_dict()
+    return getattr(self.config, name)
+
+  def __iter__(self) -> Iterator[str]:
+    self.read |= self.config.to_dict()
+    return iter(self.config)
+
+  def __contains__(self, name: str) -> bool:
+    self.read |= self.config.to_dict()
+    return name in self.config
+
+
+def load(
+  config: ConfigDict, loaded: Loaded | None = None
+) -> tuple[Arrays, Spec]:
   """Returns a data set's arrays, and what is known of them.
+
+  Args:
+    config: reads dataset, and what its loader reads.
+    loaded: what is in memory already, to be shared with other runs.
 
   Raises:
     ValueError: if they are not that.
   """
-  data = loader(config.dataset)(config)
+  data = (Loaded() if loaded is None else loaded).get(config)
   spec = SPECS.get(config.dataset) or measure(data)
   _check_arrays(config.dataset, data, spec)
   return data, spec

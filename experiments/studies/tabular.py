@@ -48,7 +48,7 @@ ALPHAS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 ETAS = (1e-4, 1e-3, 1e-2, 0.1, 1.0)
 SEEDS = range(5)
 # 42,000 training rows of 784 columns: the paper's grid would take a day.
-THINNED = {
+THINNED: dict[str, dict[str, Any]] = {
   "mnist_784": dict(alphas=(0.1, 1.0), etas=(1e-2, 1.0), seeds=range(3))
 }
 METHODS = {"ERM": "erm", "Mixup": "mixup", "MixupE": "mixupe"}
@@ -105,7 +105,7 @@ def summarize(found: Sequence[results.Result]) -> dict[str, Any]:
     found: of `grids`, all of them.
 
   Returns:
-    "methods": name -> its chosen "cell", "validation_error" (%) and "test", each
+    "methods": name -> its chosen "cell", "validation_error" (%) and "test",
     metric's mean, standard error and number of runs; "differences": "MixupE -
     Mixup" and "Mixup - ERM" -> each metric's paired mean and interval;
     "diverged": how many runs did; "seconds" of all.
@@ -144,7 +144,7 @@ def summarize(found: Sequence[results.Result]) -> dict[str, Any]:
 
 
 def markdown(summary: Mapping[str, Any]) -> str:
-  """Returns the table of test errors and the one of likelihood and calibration."""
+  """Returns the table of errors, and that of likelihood and calibration."""
   first = [
     ["data set", *METHODS, "alpha", "alpha, eta", "MixupE − Mixup, paired (%)"],
     ["---", *["--:"] * 6],
@@ -255,7 +255,8 @@ def caption(summary: Mapping[str, Any]) -> str:
   ):
     better, worse, open_ = counts(field)
     told.append(
-      f"in {name} better on {better}, worse on {worse}, not told apart on {open_}"
+      f"in {name} better on {better}, worse on {worse}, "
+      f"not told apart on {open_}"
     )
   mean = float(np.mean([t["error"]["mean"] for t in pair]))
   return (
@@ -272,7 +273,7 @@ def _told(number: Estimate) -> dict[str, Any]:
   }
 
 
-def _rounded(value: float) -> float | None:
+def _rounded(value: Any) -> float | None:
   return float(f"{value:.5g}") if np.isfinite(value) else None
 
 

@@ -46,7 +46,7 @@ def run(
   folder = storage.path(workdir)
   if storage.is_remote(folder):
     raise ValueError(f"workdir: a sweep's is a local folder, got {folder}.")
-  shared = memory.Shared()
+  shared = memory.Loaded()
   configs = [_resolved(point, shared) for point in points]
   groups = _group(configs)
   folder.mkdir(parents=True, exist_ok=True)
@@ -56,7 +56,7 @@ def run(
     described.check(
       folder,
       asked,
-      free=common.FREE_KEYS | {key.partition(".")[0] for key in swept},
+      free=common.free_keys() | {key.partition(".")[0] for key in swept},
       defaults=json.loads(common.base().to_json_best_effort()),
     )
     path = folder / "results.jsonl"
@@ -81,12 +81,12 @@ def run(
   return [found[point] for point in points]
 
 
-def _train(
-  points, configs, shared, group, path, number, clock, watch
-) -> None:
+def _train(points, configs, shared, group, path, number, clock, watch) -> None:
   """Trains the runs of one program, and writes each down."""
   own = [configs[i] for i in group]
-  gathered = together.gather(own, [shared.load(config) for config in own])
+  gathered = together.gather(
+    own, [memory.load(config, shared) for config in own]
+  )
   program = together.Program(own[0], together.common(gathered.spec))
   number = number or capacity.choose(program, gathered)
   number = max(number // program.devices, 1) * program.devices
@@ -218,7 +218,7 @@ class _Clock:
     )
 
 
-def _resolved(point: Point, shared: memory.Shared) -> ConfigDict:
+def _resolved(point: Point, shared: memory.Loaded) -> ConfigDict:
   try:
     config = common.resolve(point.config)
   except (ValueError, TypeError) as error:
@@ -229,7 +229,7 @@ def _resolved(point: Point, shared: memory.Shared) -> ConfigDict:
       "is read from files as it is trained on; list its runs in config.sweep "
       "and start experiments.main."
     )
-  _, spec = shared.load(config)
+  _, spec = memory.load(config, shared)
   return common.in_steps(config, spec.num_train)
 
 

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 import optax
 
+from experiments import domains
 from experiments.inputs.dataset import Batch, Spec
 from experiments.tasks import attacks, calibration, temperature
 from experiments.tasks.task import Measure, Sums, Task
@@ -98,24 +99,19 @@ LOSSES: dict[str, Loss] = {
 }
 
 
-def defaults() -> ConfigDict:
-  """The keys of classification alone."""
-  config = ConfigDict()
-  # Or logistic: K losses, of one class against the rest each.
-  config.loss = "cross_entropy"
-  config.label_smoothing = 0.0
+# The keys of classification alone.
+KEYS = {
+  # logistic: K losses, of one class against the rest each.
+  "loss": domains.choice("cross_entropy", LOSSES),
+  "label_smoothing": domains.number(0.0, "[0, 1]"),
   # Beside the others, what evaluations say of logits divided by a temperature
   # that the evaluation part chose: of a data set's test part.
-  config.temperature_scaling = False
-  return config
+  "temperature_scaling": domains.boolean(False),
+}
 
 
 def check(config: ConfigDict) -> None:
   """Raises ValueError for what no data set could make right."""
-  if config.loss not in LOSSES:
-    raise ValueError(
-      f"loss must be one of {', '.join(LOSSES)}; got {config.loss!r}."
-    )
   if config.loss == "logistic" and attacks.names(config):
     raise ValueError(
       f"{attacks.names(config)[0]}_epsilon does not apply to loss='logistic': "
@@ -125,10 +121,6 @@ def check(config: ConfigDict) -> None:
     raise ValueError(
       "temperature_scaling does not apply to loss='logistic': it is of the "
       "softmax."
-    )
-  if not 0.0 <= config.label_smoothing <= 1.0:
-    raise ValueError(
-      f"label_smoothing must lie in [0, 1], got {config.label_smoothing}."
     )
 
 
