@@ -58,9 +58,11 @@ def check(config: ConfigDict) -> None:
 
 def _check_warmup(config: ConfigDict) -> None:
   if config.warmup_steps >= config.total_steps:
+    epochs = config.get("epochs")
+    source = "" if epochs is None else f", which are epochs={epochs}"
     raise ValueError(
       f"warmup_steps={config.warmup_steps} must be smaller than "
-      f"total_steps={config.total_steps}."
+      f"total_steps={config.total_steps}{source}."
     )
 
 

@@ -161,7 +161,10 @@ def in_steps(config: ConfigDict, num_train: int) -> ConfigDict:
     dispatch = config.batch_size * config.steps_per_dispatch
     # Less what rounding may have added: 0.1 of 30 examples are no fourth step.
     count = math.ceil(round(config[epochs] * num_train / dispatch, 9))
-    config[steps] = max(count, 1) * config.steps_per_dispatch
+    total = max(count, 1) * config.steps_per_dispatch
+    config[steps] = _KEYS[steps].read(
+      f"{epochs}={config[epochs]}: {steps}", total
+    )
   return config
 
 

@@ -166,7 +166,7 @@ def test_any_config_is_refused_in_a_line_or_can_be_run(changes):
         return
   try:
     resolved = common.resolve(config)
-    _, dataset, programs = train.build(resolved)
+    resolved, _, dataset, programs = train.build(resolved)
   except ValueError as error:
     text = str(error)
     assert "\n" not in text and any(name in text for name in changes), text
