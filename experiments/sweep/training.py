@@ -88,14 +88,16 @@ def _train(points, configs, shared, group, path, number, clock, watch) -> None:
     own, [memory.load(config, shared) for config in own]
   )
   program = together.Program(own[0], together.common(gathered.spec))
-  number = number or capacity.choose(program, gathered)
-  number = max(number // program.devices, 1) * program.devices
+  # As many side by side in each round: all rounds are one program.
+  rounds = -(-len(group) // (number or capacity.choose(program, gathered)))
+  width = -(-len(group) // rounds)
+  width += -width % program.devices
   every, total = own[0].eval_every, own[0].total_steps
-  for first in range(0, len(group), number):
-    runs = list(range(first, min(first + number, len(group))))
+  for first in range(0, len(group), width):
+    runs = list(range(first, min(first + width, len(group))))
     real = len(runs)
-    # The devices divide them: the last ones are trained again for nothing.
-    runs += [runs[-1]] * (-real % program.devices)
+    # What is missing to a full round is trained again, and not looked at.
+    runs += [runs[-1]] * (width - real)
     begun = time.monotonic()
     curves: list[list[dict[str, Any]]] = [[] for _ in runs]
     for side in together.train(program, gathered, runs, every):
