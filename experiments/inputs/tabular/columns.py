@@ -75,6 +75,5 @@ def _standardized(values: np.ndarray, train: np.ndarray) -> np.ndarray:
 
 
 def _mean(values: np.ndarray) -> float:
-  # A mean of equal values is that value, which keeps a column constant.
-  low, high = values.min(), values.max()
-  return low if low == high else float(np.clip(values.mean(), low, high))
+  # Rounded, a mean of equal values may be another, and a column not constant.
+  return float(np.clip(values.mean(), values.min(), values.max()))

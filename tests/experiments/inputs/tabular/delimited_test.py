@@ -23,7 +23,7 @@ def read(tmp_path):
 
 
 def test_a_file_by_hand(read):
-  cells = read('a,b,y\n1,"x, ""1""",u\n\n ?,  ,NaN\nNA,"two\nlines",v\n')
+  cells = read('a,b,y\n1,"x, ""1""",u\n\n ?,  ,NaN\nNA, "two\nlines",v\n')
   assert cells.names == ["a", "b", "y"]
   assert cells.rows == [
     ["1", 'x, "1"', "u"],

@@ -56,6 +56,9 @@ def test_words_among_codes_are_categories():
   column = columns(["1", "a"], ["2", "b"], ["3+", "a"], ["2", "a"])
   assert column.categories == ("1", "2", "3+")
   np.testing.assert_array_equal(column.values, [0, 1, 2, 1])
+  codes = [str(k) for k in range(20)]
+  column = columns(*([x, "ab"[x == "0"]] for x in [*codes, "more"]))
+  assert set(column.categories) == {*codes, "more"}
   column = columns(["inf", "a"], ["sup", "b"], ["inf", "a"])
   assert column.categories == ("inf", "sup")
   # Most are words.
