@@ -216,7 +216,6 @@ def _panels(
   figure: Figure, panels: Any, summary: Mapping[str, Any], shown: Sequence[str]
 ) -> None:
   names = list(summary)
-  del figure
   for k, (field, panel) in enumerate(zip(shown, panels, strict=False)):
     panel.axvline(0.0, color="0.7", linewidth=1.0)
     for row, name in enumerate(names):
@@ -240,18 +239,12 @@ def _panels(
         )
     panel.set_yticks(range(len(names)), names if k == 0 else [""] * len(names))
     panel.set_ylim(len(names) - 0.5, -0.5)
-    panel.set_xscale("symlog", linthresh=_threshold(summary, field))
     panel.set_xlabel(f"difference in {METRICS[field][0]}")
-  panels[0].legend(loc="upper left", fontsize=8)
-
-
-def _threshold(summary: Mapping[str, Any], field: str) -> float:
-  sizes = [
-    abs(told[field]["mean"])
-    for one in summary.values()
-    for told in one["differences"].values()
-  ]
-  return max(float(np.median(sizes)), 1e-6)
+  figure.legend(
+    *panels[0].get_legend_handles_labels(),
+    loc="outside upper center",
+    ncols=2,
+  )
 
 
 def caption(summary: Mapping[str, Any]) -> str:
