@@ -1,4 +1,4 @@
-"""Networks as flax.linen modules, called (x, train, parts, tap)."""
+"""Networks as flax.linen modules, called (x, train, parts, tap, mask)."""
 
 from jaxmix.models.coatnet import CoAtNet as CoAtNet
 from jaxmix.models.mlp import MLP as MLP
