@@ -8,6 +8,7 @@ from flax import linen as nn
 import jax.numpy as jnp
 
 from jaxmix.models.coatnet import CoAtNet
+from jaxmix.models.gin import GIN
 from jaxmix.models.mlp import MLP
 from jaxmix.models.resnet import ResNet
 from jaxmix.models.vit import VisionTransformer
@@ -66,6 +67,7 @@ _ENTRIES: Mapping[str, _Entry] = {
   "resnet8": _cifar_resnet(1),
   "resnet20": _cifar_resnet(3),
   "mlp": _Entry(MLP, {}),
+  "gin": _Entry(GIN, {}),
 }
 
 
