@@ -26,6 +26,9 @@ def defaults() -> ConfigDict:
   config.split_seed = config_dict.placeholder(int)  # None: the run's seed
   config.folds = 10  # graphs: fold 0 .. folds - 1 is left out to test on
   config.fold = 0
+  # Graphs: whether the fold after it is evaluated, and only at the end the one
+  # left out; False trains on all others and evaluates the one left out.
+  config.inner_validation = True
   config.eval_batch_size = 512  # global
   # Images in TFRecord files only, down to eval_split.
   config.image_size = 224

@@ -10,7 +10,7 @@ import jax
 from ml_collections import ConfigDict
 import numpy as np
 
-from experiments.inputs import images, scale
+from experiments.inputs import graphs, images, scale
 from experiments.inputs.dataset import (
   Arrays,
   Batch,
@@ -24,6 +24,7 @@ from experiments.inputs.dataset import (
 LOADERS: dict[str, Callable[[ConfigDict], Arrays]] = {
   "digits": images.load_digits,
   "fashion_mnist": images.load_fashion_mnist,
+  **dict.fromkeys((*graphs.NAMES, "tu:"), graphs.load),
 }
 # What is known of them without their data; a name may be missing here.
 SPECS: dict[str, Spec] = {
