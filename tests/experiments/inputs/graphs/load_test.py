@@ -95,8 +95,7 @@ def test_folds_and_seeds_share_programs(stars):
 def test_it_learns_stars_from_paths(stars, tmp_path, method):
   config = make_config(
     stars,
-    "smoke",
-    method=method,
+    f"smoke,method={method}",
     batch_size=16,
     eval_batch_size=16,
     total_steps=60,
