@@ -7,5 +7,6 @@ from jaxmix.models.mlp import MLP as MLP
 from jaxmix.models.norm import BatchNorm as BatchNorm
 from jaxmix.models.registry import create as create
 from jaxmix.models.registry import names as names
+from jaxmix.models.registry import options as options
 from jaxmix.models.resnet import ResNet as ResNet
 from jaxmix.models.vit import VisionTransformer as VisionTransformer

@@ -7,7 +7,7 @@ import jax
 import numpy as np
 import pytest
 
-from experiments import inputs, train
+from experiments import inputs, optimizers, train
 from experiments.configs import common
 from experiments.configs import graphs as graphs_config
 from experiments.inputs import graphs, memory
@@ -98,9 +98,8 @@ def test_it_learns_stars_from_paths(stars, tmp_path, method):
     f"smoke,method={method}",
     batch_size=16,
     eval_batch_size=16,
-    total_steps=60,
-    eval_every=60,
-    checkpoint_every=60,
+    epochs=20.0,
+    eval_every_epochs=20.0,
   )
   config.model_options.update(num_layers=2, hidden_size=8, readout_scale=6.0)
   result = train.train_and_evaluate(config, tmp_path)
@@ -124,7 +123,7 @@ def test_it_learns_stars_from_paths(stars, tmp_path, method):
     ({"mix_at": "random"}, TypeError, "to be mixed, got int16"),
     ({"fgsm_epsilon": 0.1}, ValueError, "fgsm_epsilon does not apply"),
     ({"monitor": "theory"}, ValueError, "monitor='theory' needs inputs that"),
-    ({"fold": 10}, ValueError, "fold must lie in 0 .. 9, got 10"),
+    ({"fold": 10}, ValueError, "fold must be smaller than folds=10, got 10"),
     ({"dataset": "tu:"}, ValueError, "expected one of mutag, .* got 'tu:'"),
     ({"dataset": "tu:../X"}, ValueError, "or tu:NAME, a folder of data_dir"),
     ({"dataset": "tu:STAR"}, FileNotFoundError, "STAR_A.txt is missing"),
@@ -147,8 +146,18 @@ def test_every_set_of_the_config_has_a_name():
     config = graphs_config.get_config(name)
     assert config.dataset == name
     common.resolve(config)
-  # 151 of 188 graphs in five batches, 350 times.
-  assert graphs_config.get_config("mutag").total_steps == 350 * 5
+  config = graphs_config.get_config()
+  # Halved every 50 epochs; 150 graphs are 350 x 150 / 32 steps.
+  config = common.in_steps(common.resolve(config), 150)
+  assert config.total_steps == 1641
+  rate = optimizers.schedule(config)
+  for epoch, expected in (
+    (49, 0.01),
+    (51, 0.005),
+    (99, 0.005),
+    (349, 0.01 / 64),
+  ):
+    np.testing.assert_allclose(rate(epoch * 150 / 32), expected, rtol=1e-5)
 
 
 def test_mutag_trains(tmp_path):
