@@ -90,7 +90,10 @@ def create(config: ConfigDict, spec: Spec) -> Steps:
     batch = prepared(batch, jax.random.fold_in(key, 2))
     plan = method.draw(values, key_plan, batch)
 
-    def apply_fn(params, inputs, state=state.batch_stats, **options):
+    # `mask` by name: what asks for one is told it, where a batch has one.
+    def apply_fn(params, inputs, state=state.batch_stats, mask=None, **options):
+      if mask is not None:
+        options["mask"] = mask
       return network.apply(
         params, state, inputs, train=True, key=key_network, **options
       )

@@ -92,8 +92,9 @@ def run(apply_fn: Callable[..., Any], x: chex.ArrayTree, tap: At) -> Any:
     met.append(place)
     return tap(place, x, parts)
 
-  # Models that know their places look for it.
+  # Models that know their places look for it, and for the rows' mask.
   watched.place = tap.place  # type: ignore[attr-defined]
+  watched.mask = tap.mask  # type: ignore[attr-defined]
   outputs = apply_fn(x, tap=watched)
   if tap.place not in met:
     raise ValueError(
@@ -136,3 +137,7 @@ class At:
     x = jax.tree.map(lambda *both: meshes.concatenate(both), mixed, move(clean))
     size = jax.tree.leaves(mixed)[0].shape[0]
     return x, (size, self.count) if self.split else parts
+
+  def mask(self, mask: chex.Array) -> chex.Array:
+    """Returns which rows are real above the place, from which are below."""
+    return meshes.concatenate((mask, meshes.rows(mask, 0, self.count)))

@@ -8,6 +8,8 @@ sigmoid), y one-hot.
 from __future__ import annotations
 
 from collections.abc import Callable
+import functools
+import inspect
 import math
 from typing import Any, NamedTuple
 
@@ -15,7 +17,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from jaxmix import checks, losses, passes, replicas, terms
+from jaxmix import checks, losses, meshes, passes, replicas, terms
 from jaxmix.losses import LossFn
 from jaxmix.mixing import Plan
 from jaxmix.penalties import Penalty
@@ -122,6 +124,10 @@ def mixupe_loss(
       rounding, at joint's cost.
   Without batch norm all three are equal.
 
+  Where the plan has a mask and `apply_fn` an argument of the name, every call
+  is given `mask=`, bool, of its rows: batch norm must not count padded ones
+  (`jaxmix.models` take one). Without, its statistics hold them.
+
   With mix_at > 0 the plan mixes features instead of inputs (manifold mixup, see
   `jaxmix.hidden`), and what follows the place is the network that MixupE sees:
   an exact or a Taylor penalty is the derivative in the features there, towards
@@ -134,8 +140,8 @@ def mixupe_loss(
   norm takes over the batch are held along it, see `jaxmix.hold`.
 
   Args:
-    apply_fn: maps inputs (and `parts`, `state` or `tap`, see above) to logits,
-      or to (logits, aux) with has_aux.
+    apply_fn: maps inputs (and `parts`, `state`, `tap` or `mask`, see above) to
+      logits, or to (logits, aux) with has_aux.
     x: pytree of [B, ...] float inputs, not mixed.
     labels: [B] integers or [B, K] probabilities.
     plan: a `MixPlan` or `CutMixPlan` of B examples with a mean_shift.
@@ -187,8 +193,9 @@ def mixupe_loss(
   count = _clean_count(len(plan.lam), clean_fraction)
   eta = checks.scalar("eta", eta)
   targets = plan.targets(labels)
+  call = _masked(apply_fn, plan.mask)
   out = passes.run(
-    lambda inputs, **kwargs: _with_aux(apply_fn(inputs, **kwargs), has_aux),
+    lambda inputs, **kwargs: _with_aux(call(inputs, **kwargs), has_aux),
     *(x, plan, penalty),
     place=mix_at,
     count=count,
@@ -276,9 +283,8 @@ def mixupe_value_and_grad(
   targets = plan.targets(labels)
 
   def run(params):
-    return lambda inputs, **kwargs: _with_aux(
-      apply_fn(params, inputs, **kwargs), has_aux
-    )
+    call = _masked(functools.partial(apply_fn, params), plan.mask)
+    return lambda inputs, **kwargs: _with_aux(call(inputs, **kwargs), has_aux)
 
   def mixed_loss(params):
     logits, aux = passes.mixed(run(params), x, plan, mix_at)
@@ -309,6 +315,32 @@ def mixupe_value_and_grad(
   value, aux = _enhanced(loss, term, eta, rescale, axis_name, logits, aux)
   grads = jax.tree.map(lambda g: aux.scale.astype(g.dtype) * g, grads)
   return (value, aux), grads
+
+
+def _masked(apply_fn, mask):
+  """apply_fn, told which of its rows are real, where it asks."""
+  if mask is None or not _takes_mask(apply_fn):
+    return apply_fn
+  mask = jnp.asarray(mask)
+
+  def call(inputs, **kwargs):
+    # All B, the first of them, or all and behind them the first again.
+    size, again = checks.batch_size(inputs=inputs), 0
+    if size > len(mask):
+      size, again = len(mask), size - len(mask)
+    rows = meshes.rows(mask, 0, size)
+    if again:
+      rows = meshes.concatenate((rows, meshes.rows(mask, 0, again)))
+    return apply_fn(inputs, mask=rows, **kwargs)
+
+  return call
+
+
+def _takes_mask(apply_fn):
+  try:
+    return "mask" in inspect.signature(apply_fn).parameters
+  except ValueError:  # a builtin, which says nothing of its arguments
+    return False
 
 
 def _clean_count(size, clean_fraction):

@@ -2,12 +2,14 @@
 
 import functools
 
+from flax import linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import jaxmix
+from jaxmix.models import interface
 
 B, M = 12, 3
 ETA = 0.7
@@ -137,6 +139,101 @@ def test_the_exact_penalty_is_the_same_split_or_separate():
   penalty, _ = separate[1]
   assert penalty > 0.01  # it was zero before the statistics were held
   assert_same(split, separate)
+
+
+class Small(nn.Module):
+  """Dense layers with batch norm on both sides of a tap, quick to compile."""
+
+  stages = ("input", "hidden")
+
+  @nn.compact
+  def __call__(self, x, train, parts=None, tap=None, mask=None):
+    tapped = interface.named(tap, self.stages)
+    x, parts, mask = tapped("input", x, parts, mask)
+    norm = functools.partial(
+      jaxmix.models.BatchNorm, use_running_average=not train
+    )
+    x = nn.relu(norm()(nn.Dense(6)(x), parts=parts, mask=mask))
+    x, parts, mask = tapped("hidden", x, parts, mask)
+    x = nn.tanh(norm()(nn.Dense(6)(x), parts=parts, mask=mask))
+    return nn.Dense(5)(x)
+
+
+REAL = np.array([0, 1, 2, 4, 6, 7, 9, 10])  # of B rows; four only pad
+PARTNER = np.array([3, 0, 1, 2, 5, 4, 7, 6])  # among the real
+
+
+def padded_and_left_out():
+  """(inputs, labels, plan, clean fraction) twice: nine of B rows are clean,
+  or the six of them that are real."""
+  x = jax.random.normal(KEY, (B, 4)) + 1.0
+  lam = PLAN.lam[: len(REAL)]
+  without = jaxmix.MixPlan(lam, lam, jnp.asarray(PARTNER), mean_shift=1 / 3)
+  partner = np.arange(B)
+  partner[REAL] = REAL[PARTNER]
+  lam = jnp.full(B, 0.5).at[REAL].set(lam)
+  mask = jnp.asarray(np.isin(np.arange(B), REAL))
+  plan = jaxmix.MixPlan(lam, lam, jnp.asarray(partner), 1 / 3, mask)
+  return (
+    # Padding that would be seen.
+    (jnp.full_like(x, 3.0).at[REAL].set(x[REAL]), LABELS, plan, 9 / 12),
+    (x[REAL], LABELS[REAL], without, 6 / 8),
+  )
+
+
+@pytest.mark.parametrize(
+  ("mix_at", "options"),
+  [
+    (0, {"clean_pass": "joint"}),
+    (0, {"clean_pass": "split", "penalty": "exact"}),
+    (0, {"clean_pass": "separate"}),
+    (0, {"penalty_at": "mixed"}),
+    (0, {"penalty": "exact"}),
+    (1, {"clean_pass": "joint", "penalty": "exact"}),
+    (1, {"clean_pass": "split"}),
+    (1, {}),
+  ],
+)
+def test_padded_rows_change_nothing(mix_at, options):
+  """Loss, penalty, running averages and gradients; {} is value_and_grad."""
+  model = Small()
+  two_passes = not {"clean_pass", "penalty_at"} & options.keys()
+  start = model.init(jax.random.key(2), jnp.ones((1, 4)), True)
+
+  def call(params, x, state=start["batch_stats"], mask=None, **passed):
+    logits, updated = model.apply(
+      {"params": params, "batch_stats": state},
+      *(x, True),
+      mask=mask,
+      mutable=["batch_stats"],
+      **passed,
+    )
+    return logits, updated["batch_stats"]
+
+  def result(x, y, plan, fraction):
+    own = dict(
+      eta=ETA,
+      clean_fraction=fraction,
+      mix_at=mix_at,
+      has_aux=True,
+      **options,
+    )
+
+    def loss(params):
+      own_call = functools.partial(call, params)
+      return jaxmix.mixupe_loss(own_call, x, y, plan, **own)
+
+    def run(params):
+      if two_passes:
+        return jaxmix.mixupe_value_and_grad(call, params, x, y, plan, **own)
+      return jax.value_and_grad(loss, has_aux=True)(params)
+
+    (value, aux), grads = jax.jit(run)(start["params"])
+    return value, aux.penalty, aux.aux, grads
+
+  padded, without = (result(*batch) for batch in padded_and_left_out())
+  assert padded[1] > 1e-3
+  assert_same(padded, without)
 
 
 def operations(clean_pass, fraction):

@@ -16,6 +16,8 @@ from experiments.inputs.scale import Scale
 
 # "inputs", a tree of [b, ...], and "label", for classes [b] int32; in
 # evaluation also "mask" [b] bool, False where a row only pads the last batch.
+# Training batches may have one, too: padded rows are then neither mixed into
+# others nor counted in losses, penalties, metrics and batch norm's statistics.
 Batch = dict[str, Any]
 
 

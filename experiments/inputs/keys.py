@@ -20,7 +20,7 @@ FREE = frozenset(
 )
 
 # These decide which examples train, and no program.
-PARTITION = frozenset({"split_seed", "fold", "folds"})
+PARTITION = frozenset({"split_seed", "fold", "folds", "inner_validation"})
 
 
 def randaugment(config: ConfigDict) -> tuple[int, float] | None:
@@ -60,6 +60,9 @@ KEYS = {
   # Graphs: fold 0 .. folds - 1 is left out to test on.
   "folds": domains.integer(10, 2),
   "fold": domains.integer(0, 0),
+  # Graphs: whether the fold after it is evaluated, and only at the end the one
+  # left out; False trains on all others and evaluates the one left out.
+  "inner_validation": domains.boolean(True),
   # Images in TFRecord files only, down to eval_split.
   "image_size": domains.integer(224, 1, 2**13),
   # Shorter side before evaluation's crop.

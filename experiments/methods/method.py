@@ -57,7 +57,7 @@ class Method(NamedTuple):
       are floats.
     gradient: (values, key, apply_fn, params, batch, plan) -> (`Outcome`,
       gradient over all replicas). apply_fn maps (params, inputs), and state,
-      parts or tap, to (outputs, new state); the key is the same on all
+      parts, tap or mask, to (outputs, new state); the key is the same on all
       replicas.
   """
 

@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 from experiments.inputs.dataset import Batch
 from experiments.methods.method import Method, Outcome, Setting, Values
 import jaxmix
+from jaxmix import replicas
 
 
 def by_policy(
@@ -39,6 +40,7 @@ def by_policy(
         # Arrays, so that all alphas and betas of a sweep share one program.
         policy=policy(values["alpha"], values["beta"], **options),
         pairing=make_pairing(setting, batch),
+        mask=batch.get("mask"),
       )
 
     return Method(draw, functools.partial(mixed_gradient, setting, mixes))
@@ -50,11 +52,19 @@ def cutmix(setting: Setting) -> Method:
   """CutMix, whose boxes have no law of lam: they are clipped."""
 
   def draw(values, key, batch):
+    inputs = batch["inputs"]
+    if not hasattr(inputs, "shape"):
+      raise ValueError(
+        "method='cutmix' pastes boxes of images, and needs inputs that are one "
+        f"array [B, H, W, C]; got {type(inputs).__name__}, of "
+        f"dataset={setting.config.dataset!r}."
+      )
     return jaxmix.draw_cutmix(
       key,
-      batch["inputs"].shape,
+      inputs.shape,
       alpha=values["alpha"],
       pairing=make_pairing(setting, batch),
+      mask=batch.get("mask"),
     )
 
   return Method(draw, functools.partial(mixed_gradient, setting, True))
@@ -67,7 +77,9 @@ def make_pairing(setting: Setting, batch: Batch) -> jaxmix.pairing.Pairing:
     return jaxmix.pairing.ring(setting.axis_name)
   if name == "between":
     partner = batch["partner"]
-    return jaxmix.pairing.between((partner["inputs"], partner["label"]))
+    return jaxmix.pairing.between(
+      (partner["inputs"], partner["label"]), mask=partner.get("mask")
+    )
   return getattr(jaxmix.pairing, name)
 
 
@@ -89,16 +101,19 @@ def mixed_gradient(
   """
   config, task, axis_name, enhanced, places = setting
   inputs, labels = batch["inputs"], batch["label"]
+  mask = batch.get("mask")
 
   def plain(params, place):
+    own = functools.partial(apply_fn, params, mask=mask)
     if place:
       tap = jaxmix.hidden.at(plan, place)
-      own = functools.partial(apply_fn, params)
       outputs, state = jaxmix.hidden.run(own, inputs, tap)
     else:
-      outputs, state = apply_fn(params, plan.mix(inputs) if mixes else inputs)
-    loss = jnp.mean(
-      jaxmix.mixed_loss(task.loss_fn, outputs, plan.targets(labels))
+      outputs, state = own(plan.mix(inputs) if mixes else inputs)
+    loss = replicas.mean_share(
+      jaxmix.mixed_loss(task.loss_fn, outputs, plan.targets(labels)),
+      mask,
+      axis_name,
     )
     # Told, not differentiated: what replicas average is their gradients, below.
     total = jax.lax.pmean(jax.lax.stop_gradient(loss), axis_name)
@@ -158,7 +173,8 @@ def mixed_gradient(
   for name, hit in task.hits.items():
     # Weighted as the labels are: either of two even classes is half a hit.
     hits = jaxmix.mixed_loss(hit, aux.logits, plan.targets(labels))
-    metrics[name] = jax.lax.pmean(jnp.mean(hits), axis_name)
+    share = replicas.mean_share(hits, mask, axis_name)
+    metrics[name] = jax.lax.pmean(share, axis_name)
   return Outcome(aux.aux, metrics), grads
 
 

@@ -3,9 +3,9 @@
 `model=package.module:factory` calls factory(num_outputs, **model_options), with
 dtype= and axis_name= where it takes them, for a module that is called as
 module(x, train=...) and returns outputs [B, num_outputs]. Where it also takes
-`parts` (see `jaxmix.models.norm.BatchNorm`) or `tap` (see `jaxmix.hidden`) it
-gets them. A module tells which of its parameters weight decay acts on by
-`decayed` and `undecayed`, tuples of names beside those below.
+`parts` or `mask` (see `jaxmix.models.norm.BatchNorm`) or `tap` (see
+`jaxmix.hidden`) it gets them. A module tells which of its parameters weight
+decay acts on by `decayed` and `undecayed`, tuples of names beside those below.
 """
 
 from __future__ import annotations
@@ -59,7 +59,15 @@ def create(
     return variables["params"], variables.get("batch_stats", {})
 
   def apply(
-    params, state, inputs, *, train=False, key=None, parts=None, tap=None
+    params,
+    state,
+    inputs,
+    *,
+    train=False,
+    key=None,
+    parts=None,
+    tap=None,
+    mask=None,
   ):
     options = {}
     if parts is not None and "parts" in takes:
@@ -73,6 +81,14 @@ def create(
       )
     if tap is not None:
       options["tap"] = tap
+    if mask is not None and "mask" in takes:
+      options["mask"] = mask
+    elif mask is not None and state:
+      raise ValueError(
+        f"model={config.model!r} has batch statistics but takes no `mask`: "
+        "rows that only pad a training batch would count in them; leave such "
+        "rows out, or normalise by jaxmix.models.norm.BatchNorm."
+      )
     variables = {"params": params, "batch_stats": state}
     if not train:
       return module.apply(variables, inputs, train=False, **options), state

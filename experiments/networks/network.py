@@ -15,9 +15,11 @@ class Network(NamedTuple):
     init: key -> (params, state); state is what a training pass changes beside
       the gradient (batch norm's running averages), {} where there is none.
     apply: (params, state, inputs, *, train=False, key=None, parts=None,
-      tap=None) -> (outputs, state). `key` draws what is dropped; `parts` are
-      the sizes of the batches that the batch is a concatenation of, each with
-      its own statistics; `tap` mixes at a layer, see `jaxmix.hidden`.
+      tap=None, mask=None) -> (outputs, state). `key` draws what is dropped;
+      `parts` are the sizes of the batches that the batch is a concatenation of,
+      each with its own statistics; `tap` mixes at a layer, see `jaxmix.hidden`;
+      `mask`, given only where a training batch has one, is bool [B], False
+      where a row only pads it.
     decays: params -> tree of bools, which of them weight decay acts on; raises
       ValueError naming a parameter that it does not know.
     stages: names of the places where inputs may be mixed, "input" first.

@@ -1,6 +1,8 @@
-"""Networks as flax.linen modules, called (x, train, parts, tap)."""
+"""Networks as flax.linen modules, called (x, train, parts, tap, mask)."""
 
 from jaxmix.models.coatnet import CoAtNet as CoAtNet
+from jaxmix.models.gin import GIN as GIN
+from jaxmix.models.graphs import Graphs as Graphs
 from jaxmix.models.mlp import MLP as MLP
 from jaxmix.models.norm import BatchNorm as BatchNorm
 from jaxmix.models.registry import create as create

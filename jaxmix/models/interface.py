@@ -1,17 +1,20 @@
 """What the models share: how images come in and how logits go out."""
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import chex
 from flax import linen as nn
 import jax.numpy as jnp
 
+from jaxmix import checks
 from jaxmix.models.norm import part_sizes
 
 REMAT = ("none", "blocks")
 
 Parts = tuple[int, ...] | None
+# bool [B], True for real examples; None means all are.
+Mask: TypeAlias = chex.Array | None
 # (place, x, parts) -> (x, parts), see `jaxmix.hidden`.
 Tap = Callable[[int, Any, Parts], tuple[Any, Parts]]
 
@@ -61,7 +64,7 @@ def static_parts(
 
 def named(
   tap: Tap | None, stages: Sequence[str]
-) -> Callable[[str, chex.Array, Parts], tuple[chex.Array, Parts]]:
+) -> Callable[[str, chex.Array, Parts, Mask], tuple[chex.Array, Parts, Mask]]:
   """Returns the tap as models call it, by a place's name.
 
   Args:
@@ -69,11 +72,12 @@ def named(
     stages: the names of the model's places, in order.
 
   Returns:
-    (name, x, parts) -> (x, parts).
+    (name, x, parts, mask) -> (x, parts, mask).
 
   Raises:
     ValueError: if the tap is for a place that the model does not have, which
-      would be left out without a word.
+      would be left out without a word; or, where there is a mask, if it changes
+      the batch's size and does not say which of the rows are real.
   """
   wanted = getattr(tap, "place", 0)
   if wanted >= len(stages):
@@ -82,11 +86,24 @@ def named(
       f"{len(stages) - 1}: {', '.join(stages)}."
     )
 
-  def call(name: str, x: chex.Array, parts: Parts) -> tuple[chex.Array, Parts]:
+  def call(
+    name: str, x: chex.Array, parts: Parts, mask: Mask
+  ) -> tuple[chex.Array, Parts, Mask]:
     if tap is None:
-      return x, parts
+      return x, parts, mask
+    before = x.shape[0]
     x, parts = tap(stages.index(name), x, parts)
-    return x, static_parts(parts, x.shape[0])
+    if mask is not None and x.shape[0] != before:
+      follow = getattr(tap, "mask", None)
+      if follow is None:
+        raise ValueError(
+          f"tap made a batch of {before} one of {x.shape[0]} at {name!r}, and "
+          "the model has a mask: give the tap a method mask(mask), which "
+          "returns that of the rows it made."
+        )
+      mask = follow(mask)
+      checks.mask_array(mask, x.shape[0])
+    return x, static_parts(parts, x.shape[0]), mask
 
   return call
 
@@ -97,7 +114,7 @@ def pool(x: chex.Array) -> chex.Array:
 
 
 def remat_block(block: _Module, remat: str) -> _Module:
-  """Wraps a block called as block(x, train, parts), by position.
+  """Wraps a block called as block(x, train, parts, mask), by position.
 
   Args:
     block: linen module class.

@@ -7,6 +7,7 @@ import chex
 from flax import linen as nn
 import jax.numpy as jnp
 
+from jaxmix import checks
 from jaxmix.models import interface
 
 
@@ -47,6 +48,7 @@ class MLP(nn.Module):
     train: bool = False,
     parts: Sequence[int] | None = None,
     tap: interface.Tap | None = None,
+    mask: chex.Array | None = None,
   ) -> chex.Array:
     """Computes logits.
 
@@ -56,20 +58,23 @@ class MLP(nn.Module):
       parts: checked and ignored, there are no batch statistics.
       tap: called as x, parts = tap(place, x, parts) at every place of `stages`,
         to mix there; see `jaxmix.hidden`.
+      mask: checked and ignored, like `parts`.
 
     Returns:
       [B, K] float32 logits.
 
     Raises:
-      TypeError: if x is not floating point or `parts` is not static.
-      ValueError: if `parts` does not fit x.
+      TypeError: if x is not floating point, `parts` is not static or `mask` is
+        not boolean.
+      ValueError: if `parts` or `mask` does not fit x.
     """
     del train
     tapped = interface.named(tap, self.stages)
     parts = interface.static_parts(parts, x.shape[0])
+    checks.mask_array(mask, x.shape[0])
     if not jnp.issubdtype(x.dtype, jnp.floating):
       raise TypeError(f"x must be floats, got {x.dtype}: normalise it first.")
-    x, parts = tapped("input", x.astype(self.dtype), parts)
+    x, parts, mask = tapped("input", x.astype(self.dtype), parts, mask)
     x = x.reshape(x.shape[0], -1)
     # He et al. (2015), https://arxiv.org/abs/1502.01852, eq. (10), for ReLU.
     for index, width in enumerate(self.features):
@@ -82,8 +87,8 @@ class MLP(nn.Module):
       )
       x = nn.relu(layer(x))
       if index < len(self.features) - 1:
-        x, parts = tapped(f"dense{index + 1}", x, parts)
+        x, parts, mask = tapped(f"dense{index + 1}", x, parts, mask)
     # The head is small, and its logits would often tie in bfloat16.
-    x, _ = tapped("readout", x.astype(jnp.float32), parts)
+    x, *_ = tapped("readout", x.astype(jnp.float32), parts, mask)
     # No ReLU follows: linen's own initialization, LeCun's, is for such a layer.
     return nn.Dense(self.num_classes, use_bias=self.use_bias, name="head")(x)

@@ -10,6 +10,7 @@ from flax import linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxmix import checks
 from jaxmix.holding import hold
 
 
@@ -31,6 +32,11 @@ class BatchNorm(nn.Module):
   axis, all of a layer in one all-reduce. `parts` are a replica's sizes, the
   same on all, so these are the statistics of the global pieces. While
   initialising there is no collective, and the running averages stay at 0 and 1.
+
+  With `mask` statistics are those of the real examples alone, counted over all
+  replicas, which may hold different numbers of them: rows that only pad a batch
+  change nothing for the others. They are normalised like these. A piece without
+  any real example is normalised by the running averages, and leaves them alone.
 
   Variables and defaults are `flax.linen.BatchNorm`'s ("params": scale, bias;
   "batch_stats": mean, var; all float32 [C]; var is the biased variance), except
@@ -62,6 +68,7 @@ class BatchNorm(nn.Module):
     use_running_average: bool | None = None,
     *,
     parts: Sequence[int] | None = None,
+    mask: chex.Array | None = None,
   ) -> chex.Array:
     """Normalises x.
 
@@ -70,19 +77,22 @@ class BatchNorm(nn.Module):
       use_running_average: see the attribute; exactly one of the two is given.
       parts: static sizes of the pieces, positive and summing to N; None is one
         piece. Running averages serve all pieces alike.
+      mask: bool [N], True for real examples; None means all are.
 
     Returns:
       [N, ..., C] in `dtype`.
 
     Raises:
-      TypeError: if a size in `parts` is not a static integer.
-      ValueError: if one is not positive, or they do not sum to N, or
-        `axis_name` is not bound while training.
+      TypeError: if a size in `parts` is not a static integer, or `mask` is not
+        boolean.
+      ValueError: if one is not positive, or they do not sum to N, `mask` is not
+        [N], or `axis_name` is not bound while training.
     """
     use_running_average = nn.merge_param(
       "use_running_average", self.use_running_average, use_running_average
     )
     sizes = part_sizes(parts, x.shape[0])
+    checks.mask_array(mask, x.shape[0])
     spec = ((x.shape[-1],), jnp.float32)
     ra_mean = self.variable("batch_stats", "mean", jnp.zeros, *spec)
     ra_var = self.variable("batch_stats", "var", jnp.ones, *spec)
@@ -97,11 +107,16 @@ class BatchNorm(nn.Module):
       mean, var = ra_mean.value[None], ra_var.value[None]
       sizes = (x.shape[0],)
     else:
-      mean, var = self._statistics(wide, sizes)
+      mean, var, some = self._statistics(wide, sizes, mask)
+      # Those before this batch, also where it is the second piece that is void.
+      mean = _where(some, mean, ra_mean.value[None])
+      var = _where(some, var, ra_var.value[None])
       if not self.is_initializing():
         for piece in range(len(sizes)):
-          ra_mean.value = self._moved(ra_mean.value, mean[piece])
-          ra_var.value = self._moved(ra_var.value, var[piece])
+          real = None if some is None else some[piece]
+          for average, value in ((ra_mean, mean), (ra_var, var)):
+            moved = self._moved(average.value, value[piece])
+            average.value = _where(real, moved, average.value)
 
     a = scale[None] * jax.lax.rsqrt(var + self.epsilon)
     b = bias[None] - a * mean
@@ -109,10 +124,18 @@ class BatchNorm(nn.Module):
     return y.astype(x.dtype if self.dtype is None else self.dtype)
 
   def _statistics(
-    self, x: chex.Array, sizes: tuple[int, ...]
-  ) -> tuple[chex.Array, chex.Array]:
-    """Returns mean and variance [P, C] of the P pieces."""
-    moments = jnp.stack([_piece_means(x, sizes), _piece_means(x * x, sizes)])
+    self, x: chex.Array, sizes: tuple[int, ...], mask: chex.Array | None
+  ) -> tuple[chex.Array, chex.Array, chex.Array | None]:
+    """Returns mean and variance [P, C] of the P pieces, and which have any."""
+    if mask is not None:
+      real = jnp.asarray(mask).reshape(-1, *(1 for _ in x.shape[1:]))
+      x = jnp.where(real, x, 0.0)
+    means = [_piece_means(x, sizes), _piece_means(x * x, sizes)]
+    if mask is not None:
+      # Sums' denominators beside them: one collective for all.
+      share = _piece_means(real.astype(jnp.float32), sizes)
+      means.append(jnp.broadcast_to(share, means[0].shape))
+    moments = jnp.stack(means)
     if self.axis_name is not None and not self.is_initializing():
       try:
         moments = jax.lax.pmean(moments, self.axis_name)
@@ -122,12 +145,24 @@ class BatchNorm(nn.Module):
           " under jax.pmap or jax.shard_map with an axis of this name, or"
           " create the model with axis_name=None."
         ) from error
+    some = None
+    if mask is not None:
+      some = moments[2] > 0.0
+      moments = moments[:2] / jnp.where(some, moments[2], 1.0)[None]
     mean = moments[0]
     # Rounding can leave E[x^2] - mean^2 below 0, and rsqrt would give NaN.
-    return hold((mean, jnp.maximum(moments[1] - mean * mean, 0.0)))
+    mean, var = hold((mean, jnp.maximum(moments[1] - mean * mean, 0.0)))
+    return mean, var, some
 
   def _moved(self, average: chex.Array, value: chex.Array) -> chex.Array:
     return self.momentum * average + (1 - self.momentum) * value
+
+
+def _where(
+  condition: chex.Array | None, value: chex.Array, other: chex.Array
+) -> chex.Array:
+  """The value where the condition holds, or is None; elsewhere the other."""
+  return value if condition is None else jnp.where(condition, value, other)
 
 
 def part_sizes(parts: Sequence[int] | None, batch_size: int) -> tuple[int, ...]:

@@ -8,6 +8,7 @@ from flax import linen as nn
 import jax.numpy as jnp
 
 from jaxmix.models.coatnet import CoAtNet
+from jaxmix.models.gin import GIN
 from jaxmix.models.mlp import MLP
 from jaxmix.models.resnet import ResNet
 from jaxmix.models.vit import VisionTransformer
@@ -16,6 +17,12 @@ from jaxmix.models.vit import VisionTransformer
 class _Entry(NamedTuple):
   module: type[nn.Module]
   options: Mapping[str, Any]
+
+
+def _coatnet(blocks: tuple[int, ...], widths: tuple[int, ...]) -> _Entry:
+  """A network of table 3 of Dai et al. (2021); blocks are S2's and S3's."""
+  options = {"stage_sizes": (2, 2, *blocks, 2), "widths": widths}
+  return _Entry(CoAtNet, options)
 
 
 def _cifar_resnet(n: int) -> _Entry:
@@ -46,6 +53,9 @@ _ENTRIES: Mapping[str, _Entry] = {
     },
   ),
   "coatnet0": _Entry(CoAtNet, {}),
+  "coatnet1": _coatnet((6, 14), (64, 96, 192, 384, 768)),
+  "coatnet2": _coatnet((6, 14), (128, 128, 256, 512, 1024)),
+  "coatnet3": _coatnet((6, 14), (192, 192, 384, 768, 1536)),
   "coatnet0_tiny": _Entry(
     CoAtNet,
     {
@@ -57,6 +67,7 @@ _ENTRIES: Mapping[str, _Entry] = {
   "resnet8": _cifar_resnet(1),
   "resnet20": _cifar_resnet(3),
   "mlp": _Entry(MLP, {}),
+  "gin": _Entry(GIN, {}),
 }
 
 
@@ -81,9 +92,10 @@ def options(name: str) -> frozenset[str]:
 def create(name: str, num_classes: int, **options: Any) -> nn.Module:
   """Creates a model.
 
-  Every model is called as (x, train=False, parts=None, tap=None) and returns
-  float32 logits [B, num_classes]; it draws from the rng collection "dropout" if
-  it drops anything, and has the collection "batch_stats" if it has batch norm.
+  Every model is called as (x, train=False, parts=None, tap=None, mask=None) and
+  returns float32 logits [B, num_classes]; it draws from the rng collection
+  "dropout" if it drops anything, and has the collection "batch_stats" if it has
+  batch norm.
   Its `stages` name the places at which `tap` is called, from "input" to
   "readout", the features just before the head; see `jaxmix.hidden`.
 

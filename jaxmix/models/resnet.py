@@ -8,6 +8,7 @@ import chex
 from flax import linen as nn
 import jax.numpy as jnp
 
+from jaxmix import checks
 from jaxmix.models import interface
 from jaxmix.models.norm import BatchNorm
 
@@ -48,7 +49,11 @@ class ResidualBlock(nn.Module):
 
   @nn.compact
   def __call__(
-    self, x: chex.Array, train: bool, parts: tuple[int, ...] | None
+    self,
+    x: chex.Array,
+    train: bool,
+    parts: tuple[int, ...] | None,
+    mask: chex.Array | None = None,
   ) -> chex.Array:
     """Maps [B, H, W, C] to [B, ceil(H / stride), ceil(W / stride), C']."""
     strides = (self.stride, self.stride)
@@ -61,7 +66,7 @@ class ResidualBlock(nn.Module):
         name=name,
         **options,
       )
-      return layer(y, parts=parts)
+      return layer(y, parts=parts, mask=mask)
 
     def conv(
       y: chex.Array, width: int, size: int, strides: Sequence[int], name: str
@@ -139,6 +144,7 @@ class ResNet(nn.Module):
     train: bool = False,
     parts: Sequence[int] | None = None,
     tap: interface.Tap | None = None,
+    mask: chex.Array | None = None,
   ) -> chex.Array:
     """Computes logits.
 
@@ -150,14 +156,17 @@ class ResNet(nn.Module):
         own batch statistics; see `BatchNorm`.
       tap: called as x, parts = tap(place, x, parts) at every place of `stages`,
         to mix there; see `jaxmix.hidden`.
+      mask: bool [B], True for real examples: batch statistics are theirs; see
+        `BatchNorm`. None means all are.
 
     Returns:
       [B, K] float32 logits.
 
     Raises:
-      TypeError: if x is not floating point or `parts` is not static.
-      ValueError: if x does not have four axes, `parts` does not fit it, or
-        `block`, `stem` or `remat` is unknown.
+      TypeError: if x is not floating point, `parts` is not static or `mask` is
+        not boolean.
+      ValueError: if x does not have four axes, `parts` or `mask` does not fit
+        it, or `block`, `stem` or `remat` is unknown.
     """
     if self.block not in BLOCKS:
       raise ValueError(f"block must be one of {BLOCKS}, got {self.block!r}.")
@@ -167,7 +176,8 @@ class ResNet(nn.Module):
     tapped = interface.named(tap, self.stages)
     x = interface.as_images(x, self.dtype)
     parts = interface.static_parts(parts, x.shape[0])
-    x, parts = tapped("input", x, parts)
+    checks.mask_array(mask, x.shape[0])
+    x, parts, mask = tapped("input", x, parts, mask)
 
     conv = functools.partial(
       _Conv, self.width, dtype=self.dtype, name="conv_stem"
@@ -181,11 +191,11 @@ class ResNet(nn.Module):
       axis_name=self.axis_name,
       dtype=self.dtype,
       name="norm_stem",
-    )(x, parts=parts)
+    )(x, parts=parts, mask=mask)
     x = nn.relu(x)
     if self.stem == "imagenet":
       x = nn.max_pool(x, (3, 3), (2, 2), padding=((1, 1), (1, 1)))
-    x, parts = tapped("stem", x, parts)
+    x, parts, mask = tapped("stem", x, parts, mask)
 
     for stage, size in enumerate(self.stage_sizes):
       for index in range(size):
@@ -196,9 +206,9 @@ class ResNet(nn.Module):
           dtype=self.dtype,
           axis_name=self.axis_name,
           name=f"stage{stage + 1}_block{index + 1}",
-        )(x, train, parts)
-      x, parts = tapped(f"stage{stage + 1}", x, parts)
+        )(x, train, parts, mask)
+      x, parts, mask = tapped(f"stage{stage + 1}", x, parts, mask)
 
-    x, _ = tapped("readout", interface.pool(x), parts)
+    x, *_ = tapped("readout", interface.pool(x), parts, mask)
     head = nn.Dense(self.num_classes, kernel_init=_head_init, name="head")
     return head(x)

@@ -7,6 +7,7 @@ import chex
 from flax import linen as nn
 import jax.numpy as jnp
 
+from jaxmix import checks
 from jaxmix.models import interface
 from jaxmix.models.transformer import (
   Dropout,
@@ -119,6 +120,7 @@ class VisionTransformer(nn.Module):
     train: bool = False,
     parts: Sequence[int] | None = None,
     tap: interface.Tap | None = None,
+    mask: chex.Array | None = None,
   ) -> chex.Array:
     """Computes logits.
 
@@ -129,21 +131,24 @@ class VisionTransformer(nn.Module):
       parts: checked and ignored, there are no batch statistics.
       tap: called as x, parts = tap(place, x, parts) at every place of `stages`,
         to mix there; see `jaxmix.hidden`.
+      mask: checked and ignored, like `parts`.
 
     Returns:
       [B, K] float32 logits.
 
     Raises:
-      TypeError: if x is not floating point or `parts` is not static.
+      TypeError: if x is not floating point, `parts` is not static or `mask` is
+        not boolean.
       ValueError: if x does not have four axes or does not divide into patches,
-        `parts` does not fit it, `drop_path` is out of range, or `remat` is
-        unknown.
+        `parts` or `mask` does not fit it, `drop_path` is out of range, or
+        `remat` is unknown.
     """
     block = interface.remat_block(EncoderBlock, self.remat)
     tapped = interface.named(tap, self.stages)
     x = interface.as_images(x, self.dtype)
     parts = interface.static_parts(parts, x.shape[0])
-    x, parts = tapped("input", x, parts)
+    checks.mask_array(mask, x.shape[0])
+    x, parts, mask = tapped("input", x, parts, mask)
     batch, height, width, _ = x.shape
     if height % self.patch_size or width % self.patch_size:
       raise ValueError(
@@ -176,7 +181,7 @@ class VisionTransformer(nn.Module):
     )
     x = x + position.astype(self.dtype)
     x = Dropout(self.dropout)(x, train)
-    x, parts = tapped("embedding", x, parts)
+    x, parts, mask = tapped("embedding", x, parts, mask)
 
     for index, rate in enumerate(drop_path_rates(self.drop_path, self.depth)):
       # `remat_block` counts arguments: parts keep their place, though unused.
@@ -189,11 +194,11 @@ class VisionTransformer(nn.Module):
         attention_implementation=self.attention_implementation,
         name=f"block{index + 1}",
       )(x, train, None)
-      x, parts = tapped(f"block{index + 1}", x, parts)
+      x, parts, mask = tapped(f"block{index + 1}", x, parts, mask)
 
     # The norm works on each token alone: only the class token needs it.
     x = layer_norm(x[:, 0].astype(jnp.float32), "norm")
-    x, _ = tapped("readout", x, parts)
+    x, *_ = tapped("readout", x, parts, mask)
     # Logits start at exactly 0, the uniform distribution.
     return nn.Dense(
       self.num_classes, kernel_init=nn.initializers.zeros, name="head"

@@ -14,6 +14,7 @@ from experiments.configs import common
 ROOT = pathlib.Path(__file__).parents[2]
 NAMES = [
   "digits",
+  "graphs",
   "imagenet_resnet50",
   "imagenet_vit_b16",
   "imagenet_coatnet0",

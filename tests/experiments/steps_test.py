@@ -181,6 +181,61 @@ def evaluation_batches(config):
   return inputs.create(config).evaluate()
 
 
+def masked_config(method, **changes):
+  config = make_config(
+    optimizer="sgd",
+    learning_rate=0.05,
+    warmup_steps=0,
+    method=method,
+    **changes,
+  )
+  config.model_options.stage_sizes = (1,)
+  return config
+
+
+# Real rows of eight replicas' eight: all, some, one, none.
+MASK = (np.arange(8) < np.array([8, 7, 6, 5, 4, 2, 1, 0])[:, None]).ravel()
+
+
+def test_padded_rows_of_a_training_batch_count_for_nothing():
+  """One step on eight replicas that are padded is one on the real rows."""
+  config = masked_config("erm")
+  own, batch = make_steps(config), batch_of(config)
+  mapped = parallel.create("pmap", own)
+  state = mapped.init(jax.random.key(0))
+  key, values = jax.random.key(1), methods.values(config)
+  alone = jax.vmap(own.train, (None, 0, None, None), axis_name=steps.AXIS)
+  real = jax.tree.map(lambda x: jnp.asarray(x[MASK])[None], batch)
+  want = jax.tree.map(lambda x: x[0], jax.jit(alone)(state, real, key, values))
+  batch["inputs"] = np.where(MASK[:, None, None, None], batch["inputs"], 200)
+  padded = mapped.place([batch | {"mask": MASK}])
+  state, metrics = mapped.train(state, padded, key, values)
+  assert_close(
+    (state.params, state.batch_stats, state.opt_state),
+    (want[0].params, want[0].batch_stats, want[0].opt_state),
+  )
+  assert_close(jax.tree.map(lambda x: x[0], metrics), want[1])
+
+
+@pytest.mark.parametrize(
+  ("method", "changes"),
+  [("mixupe", {"eta": 0.5, "clean_pass": "split"}), ("cutmix", {})],
+)
+def test_what_padded_rows_hold_does_not_matter(method, changes):
+  config = masked_config(method, **changes)
+  mapped = parallel.create("pmap", make_steps(config))
+  batch, found = batch_of(config), []
+  for fill in (0, 200):
+    state = mapped.init(jax.random.key(0))
+    own = dict(batch, mask=MASK)
+    own["inputs"] = np.where(
+      MASK[:, None, None, None], batch["inputs"], np.uint8(fill)
+    )
+    own["label"] = np.where(MASK, batch["label"], fill // 50).astype(np.int32)
+    found.append(train_one(config, mapped, state, mapped.place([own])))
+  jax.tree.map(np.testing.assert_array_equal, *found)
+
+
 def test_several_steps_a_dispatch_are_the_same_steps():
   config = make_config("method=mixupe", model="mlp")
   del config.model_options["width"]

@@ -155,7 +155,8 @@ def test_mbconv_is_the_reference(channels, stride):
   module = MBConv(stride=stride, **MBCONV)
   x = random((2, 4, 6, channels))
   v = initialized(module, x)
-  assert v["params"]["squeeze_excite"]["squeeze"]["kernel"].shape == (12, 3)
+  # A quarter of the result's channels, not of the hidden ones.
+  assert v["params"]["squeeze_excite"]["squeeze"]["kernel"].shape == (12, 1)
   got = jax.jit(lambda v, x: module.apply(v, x, False, None))(v, x)
   expected = reference_mbconv(wide(v), wide(x), stride)
   np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
@@ -209,7 +210,8 @@ def test_network_is_the_reference():
       else:
         y = reference_transformer(block, y, stride, head_dim=4)
   assert y.shape == (2, 1, 2, 8)
-  expected = dense(p["head"], layer_norm(p["norm"], y.mean(axis=(1, 2))))
+  features = layer_norm(p["norm"], y.mean(axis=(1, 2)))
+  expected = dense(p["head"], np.tanh(dense(p["head_hidden"], features)))
   np.testing.assert_allclose(got, expected, rtol=1e-3, atol=1e-4)
 
 
@@ -267,7 +269,7 @@ def tiny(**options):
 
 
 def test_dropout_rates():
-  """Paths from 0 in S1's first block to the last; dropout in S3 and S4."""
+  """Paths drop at rate * l / 5 in block l = 0 .. 4; dropout in S3 and S4."""
   rates = []
 
   def record(call, args, kwargs, context):
@@ -276,7 +278,7 @@ def test_dropout_rates():
       rates.append((name, context.module.rate))
     return call(*args, **kwargs)
 
-  model = tiny(dropout=0.25, drop_path=0.5)
+  model = tiny(dropout=0.25, drop_path=0.625)
   with nn.intercept_methods(record):
     jax.eval_shape(model.init, jax.random.key(0), random((1, 32, 32, 3)))
   transformer = lambda rate: [

@@ -151,6 +151,29 @@ def test_eight_devices_are_one_and_remat_changes_nothing(case):
   assert_close(got, case.joint)
 
 
+def test_padded_rows_change_nothing(case):
+  """As if they were left out; through recomputed blocks, too."""
+  mask = np.arange(sum(SIZES)) % 4 != 1
+  real = tuple(int(part.sum()) for part in np.split(mask, SIZES[:1]))
+  assert real == (12, 6)
+  remat = create(case.name, remat="blocks")
+  weight = jnp.where(mask[:, None], case.weights, 0.0)
+  logits, after, params, images = jit(
+    lambda v, x, weight, mask: train(
+      remat, v, x, weight, parts=SIZES, mask=mask
+    )
+  )(case.v, case.images, weight, jnp.asarray(mask))
+  expected = jit(
+    lambda v, x, weight: train(case.model, v, x, weight, parts=real)
+  )(case.v, case.images[mask], case.weights[mask])
+  assert_close((logits[mask], after, params, images[mask]), expected)
+  # Counted, they would move the averages.
+  moved = jax.tree.map(
+    lambda a, b: jnp.max(jnp.abs(a - b)), after, case.joint[1]
+  )
+  assert min(jax.tree.leaves(moved)) > 1e-4
+
+
 def test_directional_derivatives(case):
   """Exact MixupE takes jvp along images and then the gradient of that."""
   direction = random(case.images.shape, seed=2)
@@ -174,7 +197,7 @@ def test_directional_derivatives(case):
 
 
 @pytest.mark.parametrize("name", ["vit_b16_tiny", "mlp"])
-def test_models_without_batch_norm_ignore_parts(name):
+def test_models_without_batch_norm_ignore_parts_and_masks(name):
   model = create(name)
   x = random((4, 16, 16, 3))
   v = randomized(model, x)
@@ -182,15 +205,21 @@ def test_models_without_batch_norm_ignore_parts(name):
     jax.make_jaxpr(lambda v, x: model.apply(v, x, **options))(v, x)
   )
   assert jaxpr(train=True, parts=(3, 1)) == jaxpr()
+  assert jaxpr(train=True, mask=np.ones(4, bool)) == jaxpr()
   with pytest.raises(ValueError, match="parts must sum to the batch size 4"):
     model.apply(v, x, parts=(3, 2))
+  with pytest.raises(ValueError, match=r"mask must have shape \(4,\)"):
+    model.apply(v, x, mask=np.ones(3, bool))
 
 
 @pytest.mark.parametrize("name", WITH_NORM)
-def test_parts_are_checked(name):
+def test_parts_and_masks_are_checked(name):
   model, x = create(name), random((4, 32, 32, 3))
   init = lambda x: model.init(jax.random.key(0), x, parts=(3, 2))
   with pytest.raises(ValueError, match="parts must sum to the batch size 4"):
+    jax.eval_shape(init, x)
+  init = lambda x: model.init(jax.random.key(0), x, mask=np.ones(4))
+  with pytest.raises(TypeError, match="mask must be boolean"):
     jax.eval_shape(init, x)
 
 

@@ -43,6 +43,32 @@ def test_pool_sums_and_returns_float32(run):
   np.testing.assert_array_equal(pooled, [[1.0, 1 + 2**-8]])
 
 
+def grow(place, x, parts):
+  """Appends the first row again, above place 1."""
+  return (jnp.concatenate([x, x[:1]]) if place == 1 else x), parts
+
+
+def test_a_tap_that_grows_the_batch_says_which_rows_are_real():
+  x, mask = jnp.ones((2, 3)), jnp.array([False, True])
+  tapped = interface.named(grow, ("input", "body"))
+  assert tapped("body", x, None, None)[2] is None
+  # Where nothing grows, nobody is asked.
+  np.testing.assert_array_equal(tapped("input", x, None, mask)[2], mask)
+  with pytest.raises(ValueError, match="batch of 2 one of 3 at 'body'.*mask"):
+    tapped("body", x, None, mask)
+
+  class Tap:
+    __call__ = staticmethod(grow)
+
+    def mask(self, mask):
+      return jnp.concatenate([mask, mask[:1]])
+
+  tapped = interface.named(Tap(), ("input", "body"))
+  x, _, mask = tapped("body", x, None, mask)
+  assert len(x) == 3
+  np.testing.assert_array_equal(mask, [False, True, False])
+
+
 def test_unknown_remat():
   with pytest.raises(ValueError, match="'none', 'blocks'.*got 'all'"):
     interface.remat_block(object, "all")

@@ -83,14 +83,17 @@ def test_is_linens_for_one_piece(shape, train):
   assert spec(ours) == spec(linens)
 
 
-def numpy_batch_norm(v, x, parts, momentum, epsilon):
-  """Pieces one after the other, in float64."""
+def numpy_batch_norm(v, x, parts, momentum, epsilon, mask=None):
+  """Pieces one after the other, in float64; statistics of real rows alone."""
   v = jax.tree.map(lambda leaf: np.asarray(leaf, np.float64), v)
   x = np.asarray(x, np.float64)
   mean, var = v["batch_stats"]["mean"], v["batch_stats"]["var"]
-  pieces = []
-  for piece in np.split(x, np.cumsum(parts)[:-1]):
-    rows = piece.reshape(-1, x.shape[-1])
+  pieces, stops = [], np.cumsum(parts)[:-1]
+  mask = np.ones(len(x), bool) if mask is None else np.asarray(mask)
+  for piece, real in zip(
+    np.split(x, stops), np.split(mask, stops), strict=True
+  ):
+    rows = piece[real].reshape(-1, x.shape[-1])
     normal = (piece - rows.mean(0)) / np.sqrt(rows.var(0) + epsilon)
     pieces.append(v["params"]["scale"] * normal + v["params"]["bias"])
     mean = momentum * mean + (1 - momentum) * rows.mean(0)
@@ -108,6 +111,107 @@ def test_is_the_numpy_reference(run, parts):
   y, after = run(apply)(v, x)
   expected = numpy_batch_norm(v, x, parts, momentum=0.7, epsilon=1e-2)
   assert_close((y, after["batch_stats"]), expected)
+
+
+MASK = np.array([True, False, True, True, False, True, True])
+
+
+@pytest.mark.parametrize("parts", [(7,), (5, 2), (3, 1, 3)])
+@pytest.mark.parametrize("run", [lambda f: f, jax.jit], ids=["eager", "jit"])
+def test_masked_statistics_are_the_numpy_reference(run, parts):
+  x, v = random((7, 3, 2, 5), mean=2.0), variables(5)
+  x = x * jnp.arange(1.0, 8.0).reshape(7, 1, 1, 1)
+  norm = BatchNorm(use_running_average=False, momentum=0.7, epsilon=1e-2)
+  apply = lambda v, x, mask: norm.apply(
+    v, x, parts=parts, mask=mask, mutable=["batch_stats"]
+  )
+  y, after = run(apply)(v, x, MASK)
+  expected = numpy_batch_norm(v, x, parts, 0.7, 1e-2, MASK)
+  assert_close((y, after["batch_stats"]), expected)
+
+
+@pytest.mark.parametrize("padding", ["zeros", "large"])
+@pytest.mark.parametrize("real", [None, (3, 2)])
+@pytest.mark.parametrize("channels_only", [True, False])
+def test_a_padded_batch_is_the_unpadded_one(padding, real, channels_only):
+  """Forward and backward, with padded rows between and behind the real."""
+  shape = (4,) if channels_only else (3, 2, 4)
+  x, weight, v = (
+    random((5, *shape), mean=1.0),
+    random((5, *shape), 1),
+    (variables(4)),
+  )
+  # Three real rows, two, or all five, with a padded one before the last.
+  rows = np.array([0, 1, 3, 5, 7])
+  mask = np.isin(np.arange(8), rows)
+  fill = 0.0 if padding == "zeros" else 1e4
+  padded = jnp.full((8, *shape), fill).at[rows].set(x)
+  norm = BatchNorm(use_running_average=False)
+
+  @functools.partial(jax.jit, static_argnames="parts")
+  def results(v, x, weight, parts, mask=None):
+    def loss(params, x):
+      y, after = norm.apply(
+        {**v, "params": params},
+        x,
+        parts=parts,
+        mask=mask,
+        mutable=["batch_stats"],
+      )
+      return jnp.sum(weight * y), (y, after["batch_stats"])
+
+    return jax.grad(loss, (0, 1), has_aux=True)(v["params"], x)
+
+  weights = jnp.zeros_like(padded).at[rows].set(weight)
+  parts = None if real is None else (4, 4)
+  (dv, dx), (y, stats) = results(v, padded, weights, parts, jnp.asarray(mask))
+  expected = results(v, x, weight, real)
+  assert_close(((dv, dx[rows]), (y[rows], stats)), expected, atol=1e-4)
+  # Padded rows have no part in it.
+  np.testing.assert_array_equal(dx[~mask], np.zeros_like(dx[~mask]))
+
+
+@pytest.mark.parametrize("train", [True, False])
+def test_masked_is_linens(train):
+  x, v, mask = random((7, 3, 2, 5), mean=0.5), variables(5), jnp.asarray(MASK)
+  options = dict(use_running_average=not train, momentum=0.8, epsilon=1e-3)
+  run = lambda norm, mask: norm.apply(v, x, mask=mask, mutable=["batch_stats"])
+  ours = run(BatchNorm(**options), mask)
+  assert_close(
+    ours, run(nn.BatchNorm(**options), mask.reshape(-1, 1, 1, 1)), atol=1e-4
+  )
+  np.testing.assert_array_equal(
+    run(BatchNorm(**options), MASK)[0],
+    ours[0],  # a NumPy mask is as good
+  )
+
+
+@pytest.mark.parametrize("run", [lambda f: f, jax.jit], ids=["eager", "jit"])
+def test_a_piece_without_real_rows_takes_and_keeps_the_averages(run):
+  x, v = random((6, 3), mean=3.0), variables(3)
+  norm = BatchNorm(use_running_average=False)
+  apply = lambda mask, parts: norm.apply(
+    v, x, mask=mask, parts=parts, mutable=["batch_stats"]
+  )
+  y, after = run(lambda mask: apply(mask, None))(jnp.zeros(6, bool))
+  frozen = BatchNorm(use_running_average=True).apply(v, x)
+  np.testing.assert_allclose(y, frozen, rtol=1e-6)
+  jax.tree.map(
+    np.testing.assert_array_equal, after["batch_stats"], v["batch_stats"]
+  )
+  # The other piece is normalised and counted as it would be alone.
+  y, after = run(lambda mask: apply(mask, (4, 2)))(jnp.arange(6) < 4)
+  alone, moved = norm.apply(v, x[:4], mutable=["batch_stats"])
+  assert_close((y[:4], after), (alone, moved))
+  np.testing.assert_allclose(y[4:], frozen[4:], rtol=1e-6)
+  grads = jax.grad(lambda x: jnp.sum(apply_sin(norm, v, x)))(x)
+  assert np.isfinite(grads).all()
+
+
+def apply_sin(norm, v, x):
+  return jnp.sin(
+    norm.apply(v, x, mask=jnp.zeros(6, bool), mutable=["batch_stats"])[0]
+  )
 
 
 @pytest.mark.parametrize("shape", [(10, 4), (10, 3, 3, 4)])
@@ -157,7 +261,7 @@ def mapped_by_pmap(f):
   def run(v, x, weight):
     y, stats, grad_params, grad_x = jax.pmap(
       f, axis_name="batch", in_axes=(None, 0, 0)
-    )(v, split(x), split(weight))
+    )(v, split(x), jax.tree.map(split, weight))
     first = lambda tree: jax.tree.map(lambda leaf: leaf[0], tree)
     join = lambda leaf: leaf.reshape(x.shape)
     return join(y), first(stats), first(grad_params), join(grad_x)
@@ -182,28 +286,39 @@ def mapped_by_shard_map(f):
 
 @pytest.mark.parametrize("mapped", [mapped_by_pmap, mapped_by_shard_map])
 @pytest.mark.parametrize("parts", [None, (5, 3)])
-def test_eight_devices_of_eight_are_one_of_64(mapped, parts):
+@pytest.mark.parametrize("masked", [False, True])
+def test_eight_devices_of_eight_are_one_of_64(mapped, parts, masked):
   # Replicas differ, so that statistics of their own would show.
   x = random((8, 8, 2, 4)) + jnp.arange(8.0).reshape(8, 1, 1, 1)
   weight, v = random(x.shape, seed=1), variables(4)
+  # 8 real rows on one replica, 7 to 1 on others, none on the last.
+  mask = jnp.arange(8)[None] < jnp.array([8, 7, 6, 5, 2, 2, 1, 0])[:, None]
 
-  def outputs(norm, parts, v, x, weight):
+  def outputs(norm, parts, v, x, weighted):
+    weight, mask = weighted
+
     def loss(params, x):
       y, after = norm.apply(
-        {**v, "params": params}, x, parts=parts, mutable=["batch_stats"]
+        {**v, "params": params},
+        x,
+        parts=parts,
+        mask=mask if masked else None,
+        mutable=["batch_stats"],
       )
       return jnp.sum(weight * y), (y, after["batch_stats"])
 
     grads, (y, stats) = jax.grad(loss, (0, 1), has_aux=True)(v["params"], x)
     return y, stats, *grads
 
-  def per_replica(v, x, weight):
+  def per_replica(v, x, weighted):
     norm = BatchNorm(use_running_average=False, axis_name="batch")
-    y, stats, grad_params, grad_x = outputs(norm, parts, v, x, weight)
+    y, stats, grad_params, grad_x = outputs(norm, parts, v, x, weighted)
     return y, stats, jax.lax.psum(grad_params, "batch"), grad_x
 
   flat = lambda x: x.reshape(-1, *x.shape[2:])
-  y, stats, grad_params, grad_x = mapped(per_replica)(v, flat(x), flat(weight))
+  y, stats, grad_params, grad_x = mapped(per_replica)(
+    v, flat(x), (flat(weight), flat(mask))
+  )
 
   # On one device a piece is the concatenation of the replicas' pieces.
   stops = [8] if parts is None else [parts[0], 8]
@@ -216,7 +331,7 @@ def test_eight_devices_of_eight_are_one_of_64(mapped, parts):
     None if parts is None else tuple(8 * size for size in parts),
     v,
     gather(x),
-    gather(weight),
+    (gather(weight), gather(mask)),
   )
   split = lambda x: x.reshape(8, 8, *x.shape[1:])
   got = gather(split(y)), stats, grad_params, gather(split(grad_x))
@@ -224,9 +339,12 @@ def test_eight_devices_of_eight_are_one_of_64(mapped, parts):
 
 
 @pytest.mark.parametrize("parts", [None, (5, 3)])
-def test_one_collective_a_layer(parts):
+@pytest.mark.parametrize("mask", [None, np.ones(8, bool)])
+def test_one_collective_a_layer(parts, mask):
   norm = BatchNorm(use_running_average=False, axis_name="batch")
-  apply = lambda v, x: norm.apply(v, x, parts=parts, mutable=["batch_stats"])
+  apply = lambda v, x: norm.apply(
+    v, x, parts=parts, mask=mask, mutable=["batch_stats"]
+  )
   jaxpr = jax.make_jaxpr(apply, axis_env=[("batch", 8)])(
     variables(4), random((8, 4))
   )
@@ -313,6 +431,21 @@ def test_wrong_parts(average, parts, error, message):
   norm = BatchNorm(use_running_average=average)
   with pytest.raises(error, match=message):
     norm.apply(variables(4), random((8, 4)), parts=parts, mutable=True)
+
+
+@pytest.mark.parametrize("average", [True, False])
+@pytest.mark.parametrize(
+  ("mask", "error", "message"),
+  [
+    (np.ones(7, bool), ValueError, r"mask must have shape \(8,\).*got \(7,\)"),
+    (np.ones((8, 1), bool), ValueError, r"mask must have shape \(8,\)"),
+    (np.ones(8), TypeError, "mask must be boolean"),
+  ],
+)
+def test_wrong_masks(average, mask, error, message):
+  norm = BatchNorm(use_running_average=average)
+  with pytest.raises(error, match=message):
+    norm.apply(variables(4), random((8, 4)), mask=mask, mutable=True)
 
 
 def test_traced_parts():

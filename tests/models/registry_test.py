@@ -10,6 +10,10 @@ from jaxmix import models
 NAMES = (
   "coatnet0",
   "coatnet0_tiny",
+  "coatnet1",
+  "coatnet2",
+  "coatnet3",
+  "gin",
   "mlp",
   "resnet20",
   "resnet50",
@@ -18,6 +22,7 @@ NAMES = (
   "vit_b16",
   "vit_b16_tiny",
 )
+LARGER_COATNETS = ("coatnet1", "coatnet2", "coatnet3")
 SIZE_OPTIONS = {
   "ResNet": {"stage_sizes", "width"},
   "VisionTransformer": {
@@ -33,6 +38,13 @@ SIZE_OPTIONS = {
 
 def images(size, batch=1, dtype=jnp.float32):
   return jax.ShapeDtypeStruct((batch, size, size, 3), dtype)
+
+
+def graphs(batch=1):
+  count = jax.ShapeDtypeStruct((batch,), jnp.int32)
+  nodes = jax.ShapeDtypeStruct((batch, 28), jnp.int16)
+  edges = jax.ShapeDtypeStruct((batch, 66, 2), jnp.int16)
+  return models.Graphs(nodes, edges, count, count, num_labels=7)
 
 
 def shapes(model, x):
@@ -62,8 +74,12 @@ def test_names():
     # 4.1 G at the stride on the 3 x 3; on the 1 x 1 it would be 3.9 G.
     ("resnet50", 224, 1000, 25_557_032, 53_120, 4_089_184_256),
     ("vit_b16", 224, 1000, 86_567_656, 0, 17_563_828_224),
-    # Table 4 of the CoAtNet paper: 25 M and 4.2 G.
-    ("coatnet0", 224, 1000, 25_221_012, 13_696, 4_142_072_832),
+    # Table 4 of the CoAtNet paper: 25, 42, 75 and 168 M; 4.2, 8.4, 15.7 and
+    # 34.7 G.
+    ("coatnet0", 224, 1000, 25_036_884, 13_696, 4_141_888_512),
+    ("coatnet1", 224, 1000, 42_225_840, 24_064, 8_238_879_744),
+    ("coatnet2", 224, 1000, 74_701_384, 32_256, 15_553_671_168),
+    ("coatnet3", 224, 1000, 167_003_512, 48_384, 34_487_863_296),
     # 0.27 M in table 6 of the ResNet paper; worked by hand.
     ("resnet20", 32, 10, 272_474, 1_568, 40_813_184),
     ("resnet8", 32, 10, 78_042, 672, 12_501_632),
@@ -78,12 +94,23 @@ def test_sizes_and_costs(name, size, num_classes, params, stats, cost):
   assert macs_per_image(model, size) == cost
 
 
-@pytest.mark.parametrize("name", NAMES)
+def test_the_size_of_gin():
+  """Four updates of 64 and 64, the first of 7 labels; 263 sums, 64, 2."""
+  v = shapes(models.create("gin", 2), graphs())
+  updates = 7 * 64 + 7 * 64 * 64 + 8 * 2 * 64
+  assert count(v["params"]) == updates + 264 * 64 + 65 * 2
+  assert count(v["batch_stats"]) == 8 * 2 * 64
+
+
+# The larger CoAtNets are CoAtNet-0's code, and take long to trace.
+@pytest.mark.parametrize(
+  "name", [name for name in NAMES if name not in LARGER_COATNETS]
+)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("train", [False, True])
 def test_every_model_is_called_alike(name, dtype, train):
   model = models.create(name, 7, dtype=dtype, axis_name="batch")
-  x = images(32, batch=4)
+  x = graphs(batch=4) if name == "gin" else images(32, batch=4)
   v = shapes(model, x)
   assert {leaf.dtype for leaf in jax.tree.leaves(v)} == {jnp.dtype("float32")}
   # Wide inputs and outputs, and the compute dtype between them.
@@ -131,6 +158,17 @@ def test_tiny_models_differ_only_in_size(name):
   }
   assert kinds(big) == kinds(tiny)
   assert count(shapes(tiny, images(64))["params"]) < 150_000
+
+
+@pytest.mark.parametrize("name", LARGER_COATNETS)
+def test_larger_coatnets_differ_only_in_size(name):
+  small, large = models.create("coatnet0", 10), models.create(name, 10)
+  options = {key for key in vars(small) if not key.startswith("_")}
+  differ = {
+    key for key in options if getattr(small, key) != getattr(large, key)
+  }
+  assert "stage_sizes" in differ
+  assert differ <= SIZE_OPTIONS["CoAtNet"]
 
 
 def test_options_replace_the_named_models():

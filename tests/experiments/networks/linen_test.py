@@ -54,6 +54,19 @@ def create(model, axis_name=None, dtype=None, **options):
   return networks.create(config, SPEC, 3, axis_name=axis_name, dtype=dtype)
 
 
+def test_rows_that_pad_a_training_batch_are_refused_where_they_would_count():
+  """Batch statistics would hold them; without any, each row is alone."""
+  images, mask = jnp.ones((2, 4, 4, 1)), jnp.array([True, False])
+  options = dict(train=True, key=jax.random.key(1), mask=mask)
+  plain = create(f"{__name__}:Plain")
+  params, state = plain.init(jax.random.key(0))
+  assert plain.apply(params, state, images, **options)[0].shape == (2, 3)
+  normed = create(f"{__name__}:Normed")
+  params, state = normed.init(jax.random.key(0))
+  with pytest.raises(ValueError, match="Normed' has batch .* takes no `mask`"):
+    normed.apply(params, state, images, **options)
+
+
 def test_a_plain_module_runs():
   network = create(f"{__name__}:Plain", width=5)
   params, state = network.init(jax.random.key(0))
