@@ -24,7 +24,7 @@ import numpy as np
 from experiments import cli
 from experiments.configs import tabular
 from experiments.figures import drawing
-from experiments.sweep import grid, results, selection, training
+from experiments.sweep import grid, results, selection, together, training
 from experiments.sweep.selection import Estimate
 from experiments.workdir import provenance, storage
 
@@ -303,6 +303,7 @@ def _interval(told: Mapping[str, Any], decimals: int) -> str:
 def main() -> None:
   """Trains what is missing, and writes the table."""
   logging.set_verbosity(logging.INFO)
+  together.use_all_cores()
   out = storage.path(_OUT.value)
   out.mkdir(parents=True, exist_ok=True)
   target = out / "tabular.json"

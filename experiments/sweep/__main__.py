@@ -16,7 +16,7 @@ from absl import flags, logging
 from ml_collections import config_flags
 
 from experiments import cli
-from experiments.sweep import grid, table, training
+from experiments.sweep import grid, table, together, training
 from experiments.workdir import storage
 
 _CONFIG = config_flags.DEFINE_config_file(
@@ -47,6 +47,7 @@ _OVER = flags.DEFINE_string(
 def main() -> None:
   """Trains the grid and prints its table."""
   logging.set_verbosity(logging.INFO)
+  together.use_all_cores()
   config = _CONFIG.value
   points = grid.points(_GRID.value, config)
   found = training.run(points, config, _WORKDIR.value, _TOGETHER.value)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from absl import logging
 import jax
 
 from experiments.sweep import together
 
-# Beyond it a CPU gains nothing (see docs/performance.md), and less is lost when
-# a sweep is stopped.
+# On a device. Less is lost when a sweep is stopped.
 MOST = 32
 # Of what is free: other programs live, too.
 SHARE = 0.5
@@ -29,25 +29,17 @@ def choose(program: together.Program, group: together.Group) -> int:
   Raises:
     MemoryError: if not even one run a device fits.
   """
+  if not program.scans(group):
+    return (
+      program.devices
+    )  # a loop over runs would be as slow as one over steps
   free = _free()
   each = min(-(-len(group.configs) // program.devices), MOST)
-  steps = 1
-  if program.scans(group):
-    config = group.configs[0]
-    steps = min(config.eval_every, config.total_steps)
+  config = group.configs[0]
+  steps = min(config.eval_every, config.total_steps)
   while True:
     given = program.arguments(group, each * program.devices, steps)
-    needs = program.advance.lower(*given).compile().memory_analysis()
-    if needs is None:  # a backend that does not tell
-      return each * program.devices
-    size = (
-      needs.argument_size_in_bytes
-      + needs.output_size_in_bytes
-      + needs.temp_size_in_bytes
-      - needs.alias_size_in_bytes
-    )
-    if jax.default_backend() == "cpu":
-      size *= program.devices  # they share one memory
+    size = needs(program, given)
     if size <= SHARE * free:
       return each * program.devices
     if each == 1:
@@ -62,6 +54,26 @@ def choose(program: together.Program, group: together.Group) -> int:
       size / 2**30,
     )
     each //= 2
+
+
+def needs(program: together.Program, given: tuple[Any, ...]) -> int:
+  """Returns the bytes that a call of the training program takes.
+
+  Args:
+    program: the group's.
+    given: what it is called with, see `together.Program.arguments`.
+  """
+  found = program.advance.lower(*given).compile().memory_analysis()
+  if found is None:  # a backend that does not tell
+    return 0
+  size = (
+    found.argument_size_in_bytes
+    + found.output_size_in_bytes
+    + found.temp_size_in_bytes
+    - found.alias_size_in_bytes
+  )
+  # CPU devices share one memory.
+  return size * (program.devices if jax.default_backend() == "cpu" else 1)
 
 
 def _free() -> int:

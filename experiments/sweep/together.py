@@ -1,9 +1,13 @@
 """Runs that differ in numbers alone, trained side by side by one program.
 
-States are stacked; the training examples lie on the device once, and a step
-takes its rows by number. The step itself is that of `experiments.steps`, the
-order of the examples that of `inputs.memory`, so that a run is the one that
-`experiments.train` makes of its config, up to rounding.
+States are stacked and divided among the devices; the training examples lie on
+each once, and a step takes its rows by number. The step itself is that of
+`experiments.steps`, the order of the examples that of `inputs.memory`, so that
+a run is the one that `experiments.train` makes of its config, up to rounding.
+
+On a device an accelerator takes the runs as one batch. A CPU takes one after
+the other: it is as fast there, needs less memory, and a branch of the model,
+which a batch of runs would have to take both ways, stays a branch.
 """
 
 from __future__ import annotations
@@ -12,6 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 import functools
 import hashlib
 import math
+import os
 from typing import Any, NamedTuple
 
 import jax
@@ -28,6 +33,16 @@ from experiments.state import TrainState
 from experiments.steps import AXIS, Steps
 
 RUNS = "runs"
+
+
+def use_all_cores() -> None:
+  """Makes each core of a CPU a device, which trains runs of its own.
+
+  Before anything else asks JAX for its devices. Programs this small leave the
+  other cores idle; XLA_FLAGS that say how many devices there are stay in force.
+  """
+  if "device_count" not in os.environ.get("XLA_FLAGS", ""):
+    jax.config.update("jax_num_cpu_devices", len(os.sched_getaffinity(0)))
 
 
 class Data(NamedTuple):
@@ -133,7 +148,7 @@ class Program:
     self.devices = jax.local_device_count()
     self.init = jax.jit(jax.vmap(self.steps.init))
     self.advance = jax.jit(
-      self._divided(jax.vmap(one, (0, None, 0, 0, 0)), shared=1),
+      self._divided(functools.partial(_each, one), shared=1),
       donate_argnums=0,
     )
     self.evaluate = jax.jit(
@@ -274,6 +289,16 @@ def evaluate(
 
 def _mesh() -> Mesh:
   return Mesh(np.array(jax.local_devices()), (RUNS,))
+
+
+def _each(one: Callable[..., Any], state, data, *own):
+  """Calls one(state, data, *own) for every run on a device."""
+  if jax.default_backend() != "cpu":
+    return jax.vmap(one, (0, None, *(0 for _ in own)))(state, data, *own)
+  if jax.tree.leaves(state)[0].shape[0] == 1:  # without a loop, see `Program`
+    args = jax.tree.map(lambda x: x[0], (state, *own))
+    return jax.tree.map(lambda x: x[None], one(args[0], data, *args[1:]))
+  return jax.lax.map(lambda args: one(args[0], data, *args[1:]), (state, *own))
 
 
 def _steps(steps: Steps, config: ConfigDict, state, data, rows, key, values):

@@ -199,11 +199,12 @@ def test_memory_decides_how_many_run_together(parts, monkeypatch):
   program = together.Program(configs[0], together.common(group.spec))
   assert program.devices == 8
   assert capacity.choose(program, group) == 40
-  given = program.arguments(group, 40, 6)
-  needs = program.advance.lower(*given).compile().memory_analysis()
-  size = needs.argument_size_in_bytes + needs.temp_size_in_bytes
-  monkeypatch.setattr(capacity, "_free", lambda: size * 8)
-  assert 8 <= capacity.choose(program, group) <= 16
+  few, many = (
+    capacity.needs(program, program.arguments(group, n, 6)) for n in (16, 40)
+  )
+  assert few < many
+  monkeypatch.setattr(capacity, "_free", lambda: few / capacity.SHARE)
+  assert capacity.choose(program, group) == 16
   monkeypatch.setattr(capacity, "_free", lambda: 1000)
   with pytest.raises(MemoryError, match="One run a device takes"):
     capacity.choose(program, group)
