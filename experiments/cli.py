@@ -17,6 +17,7 @@ from types import FrameType, TracebackType
 from typing import Any, NoReturn
 
 from absl import app, flags
+from ml_collections import ConfigDict
 
 from experiments import compilation, preemption
 
@@ -40,6 +41,7 @@ _EXPECTED = (
   OSError,
   FloatingPointError,
   RuntimeError,
+  MemoryError,
   re.error,
 )
 _REMEDIES = {
@@ -98,28 +100,69 @@ def _call(main: Callable[..., Any], given: list[str], arguments: str) -> Any:
 def parse(argv: list[str]) -> list[str]:
   """Parses the flags; a mistake ends with its message, not a traceback."""
   try:
-    given = flags.FLAGS(argv)
+    given = flags.FLAGS(list(map(_at_home, argv)))
     if "config" in flags.FLAGS:
-      # A file that is not there is an error only when it is asked for.
-      getattr(flags.FLAGS["config"].value, "seed", None)
+      _check_is_config(flags.FLAGS["config"].value)
     return given
-  except flags.Error as error:
+  except Exception as error:  # a config file is anybody's code
     if _wants_traceback():
       raise
-    sys.exit(_cause(str(error)))
-  except OSError as error:
-    if _wants_traceback():
-      raise
-    sys.exit(f"--config: {_cause(str(error))}")
-  except AttributeError as error:
-    if _wants_traceback():
-      raise
-    # ml_collections, for --config.KEY with a key that no config has.
-    from experiments.configs import common
+    sys.exit(_wrong_flag(error))
 
-    hint = str(error).replace("\\n", " ").strip("\"'")
-    known = ", ".join(sorted(common.base()))
-    sys.exit(f"Unknown config key: {hint} Known keys: {known}.")
+
+def _at_home(word: str) -> str:
+  """Expands the ~ of --config=~/FILE, which shells leave alone."""
+  name, equals, value = word.partition("=")
+  if name.lstrip("-") == "config" and equals:
+    return f"{name}={os.path.expanduser(value)}"
+  return word
+
+
+def _check_is_config(config: Any) -> None:
+  # A file that is not there is an error only when it is asked for.
+  getattr(config, "seed", None)
+  if not isinstance(config, ConfigDict):
+    raise TypeError(
+      f"get_config must return a ConfigDict, got {type(config).__name__}."
+    )
+
+
+def _wrong_flag(error: Exception) -> str:
+  """What a mistake in a flag, or in the config's file, says."""
+  from experiments.configs import common  # slow: it knows every owner
+
+  text = str(error)
+  if found := re.match(r"flag --config\.([\w.]+)=(.*?): ", text, re.DOTALL):
+    if key := common.keys().get(found[1]):
+      return f"--config.{found[1]} must be {key.expected}, got {found[2]!r}."
+  if isinstance(error, flags.Error):
+    return _cause(text)
+  if isinstance(error, OSError):
+    return f"--config: {_cause(text)}"
+  if isinstance(error, (AttributeError, KeyError)):
+    for word in sys.argv:  # ml_collections names one part alone
+      found = re.match(r"--?config\.([\w.]+)", word)
+      if found and any(part in text for part in found[1].split(".")):
+        return _unknown(found[1], common.unknown(found[1]))
+  return (
+    f"--config={_config_file()}: {type(error).__name__}: {_cause(text)} "
+    "(--traceback shows where.)"
+  )
+
+
+def _unknown(name: str, told: str) -> str:
+  if name.startswith("model_options."):
+    return (
+      f"--config.{name}: a model's options are given with the config's file, "
+      f"--config={_config_file()}:{name}=VALUE."
+    )
+  return told
+
+
+def _config_file() -> str:
+  words = [word.partition("=") for word in sys.argv]
+  named = [value for name, _, value in words if name.lstrip("-") == "config"]
+  return named[-1] if named else "FILE"
 
 
 def line(error: BaseException) -> str:
@@ -127,6 +170,8 @@ def line(error: BaseException) -> str:
   text = f"{type(error).__name__}: {error}".rstrip()
   if isinstance(error, re.error):
     return f"Wrong regular expression {error.pattern!r}: {error}."
+  if isinstance(error, MemoryError):
+    return f"Out of memory: {error}. A smaller batch_size or model needs less."
   if isinstance(error, OSError) and error.errno in _REMEDIES:
     text += f"; {_REMEDIES[error.errno]}."
   elif not _is_ours(error.__traceback__):

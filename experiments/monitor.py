@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from experiments import networks
+from experiments import domains, networks
 from experiments.inputs.dataset import Batch, Spec
 from experiments.state import TrainState
 from experiments.tasks import Task
@@ -31,25 +31,15 @@ Values = dict[str, jax.Array]
 FREE: frozenset[str] = frozenset()
 
 
-def defaults() -> ConfigDict:
-  """The keys that the monitor reads."""
-  config = ConfigDict()
-  # Mixup's theory on the first examples of the evaluation set.
-  config.monitor = ""  # or theory
-  config.monitor_examples = 32
-  return config
+# Mixup's theory on the first examples of the evaluation set.
+KEYS = {
+  "monitor": domains.choice("", ("", "theory")),
+  "monitor_examples": domains.integer(32, 1, 2**16),
+}
 
 
 def check(config: ConfigDict) -> None:
-  """Raises ValueError for a monitor or a number of examples that is none."""
-  if config.monitor not in ("", "theory"):
-    raise ValueError(
-      f'monitor must be one of "", theory; got {config.monitor!r}.'
-    )
-  if config.monitor_examples < 1:
-    raise ValueError(
-      f"monitor_examples must be at least 1, got {config.monitor_examples}."
-    )
+  """Raises ValueError for more examples than there are at once."""
   # They are of the first evaluation batch, whose size may change on resume.
   if config.monitor and config.monitor_examples > config.eval_batch_size:
     raise ValueError(

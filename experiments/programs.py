@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 import jax
 from ml_collections import ConfigDict
 
-from experiments import methods, optimizers, parallel, steps
+from experiments import inputs, methods, optimizers, parallel, steps
 from experiments.configs import common
+from experiments.inputs import memory
 from experiments.inputs.dataset import Spec
 
 
@@ -21,14 +22,15 @@ class _Made(NamedTuple):
 class Cache:
   """Programs by what they are compiled from; its holder's, and gone with it.
 
-  A sweep holds one over its runs: seeds share all of a method's programs, and
-  methods share their evaluation.
+  A sweep holds one over its runs: seeds share all of a method's programs,
+  methods share their evaluation, and all share `arrays`, the data in memory.
   """
 
   def __init__(self) -> None:
     """Holds nothing yet."""
     self._made: dict[str, _Made] = {}
     self._evaluations: dict[str, _Made] = {}
+    self.arrays = memory.Loaded()
 
   def __len__(self) -> int:
     return len(self._made)
@@ -39,24 +41,10 @@ class Cache:
     A training step is traced here: what is wrong with a config that only shows
     in its shapes, or in a model of the user's own, is raised now.
     """
-    described = json.loads(config.to_json_best_effort())
-    free = {"seed", "eval_every"}
-    # What changes no number, less what may change a program all the same.
-    free |= common.FREE_KEYS - {"parallel", "data_dir"}
-    shared = {k: v for k, v in described.items() if k not in free}
-    # Methods and optimisers differ in how they train, not in how they are
-    # evaluated.
-    owned = {*methods.defaults(), *optimizers.defaults()}
-    evaluated = {k: v for k, v in shared.items() if k not in owned}
-    trained = {k: v for k, v in shared.items() if k not in methods.defaults()}
-    trained |= methods.compiled_from(config)
-    if config.monitor:  # its program holds the law
-      trained |= {k: described[k] for k in methods.VALUES}
-    key, part = (json.dumps(k, sort_keys=True) for k in (trained, evaluated))
+    key, part = identities(config)
     made = self._made.get(key)
     if made is None or made.spec != spec:
-      functions = steps.create(_without(config, free), spec)
-      programs = parallel.create(config.parallel, functions)
+      programs = parallel.create(config.parallel, functions(config, spec))
       _trace(config, spec, programs)
       other = self._evaluations.get(part)
       if other is None or other.spec != spec:
@@ -65,6 +53,36 @@ class Cache:
       programs = programs._replace(evaluate=other.programs.evaluate)
       made = self._made[key] = _Made(spec, programs)
     return made.programs
+
+
+def identities(config: ConfigDict) -> tuple[str, str]:
+  """Returns what of a resolved config its programs are compiled from, as text.
+
+  Of the training step, and of the evaluation: configs of one text share it.
+  """
+  described = json.loads(config.to_json_best_effort())
+  shared = {k: v for k, v in described.items() if k not in _free()}
+  # Methods and optimisers differ in how they train, not in how they are
+  # evaluated.
+  owned = {*methods.KEYS, *optimizers.KEYS}
+  evaluated = {k: v for k, v in shared.items() if k not in owned}
+  trained = {k: v for k, v in shared.items() if k not in methods.KEYS}
+  trained |= methods.compiled_from(config)
+  if config.monitor:  # its program holds the law
+    trained |= {k: described[k] for k in methods.VALUES}
+  first, second = (json.dumps(k, sort_keys=True) for k in (trained, evaluated))
+  return first, second
+
+
+def functions(config: ConfigDict, spec: Spec) -> steps.Steps:
+  """Returns the steps of a resolved config, blind to what is not compiled."""
+  return steps.create(_without(config, _free()), spec)
+
+
+def _free() -> set[str]:
+  # What changes no number, less what may change a program all the same.
+  free = common.free_keys() - {"parallel", "data_dir"}
+  return {"seed", "eval_every"} | inputs.PARTITION | free
 
 
 def arguments(

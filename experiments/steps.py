@@ -36,7 +36,8 @@ class Steps(NamedTuple):
     train: (state, batch, key, values) -> (state, metrics), per replica; values
       are the method's, see `methods.values`.
     evaluate: (state, batch) -> sums over the batch and over replicas.
-    means: sums over all of the evaluation -> the fields of its line.
+    means: sums over all of the evaluation -> the fields of its line; of a test
+      part, with the evaluation part's sums as `held`.
     measures: what is shown of them, the most important first.
     monitor: (state, evaluation batch) -> values, see `experiments.monitor`; or
       None.
@@ -47,7 +48,7 @@ class Steps(NamedTuple):
     [TrainState, Batch, jax.Array, methods.Values], tuple[TrainState, Sums]
   ]
   evaluate: Callable[[TrainState, Batch], Sums]
-  means: Callable[[Sums], dict[str, float]]
+  means: Callable[..., dict[str, float]]
   measures: tuple[Measure, ...]
   monitor: Callable[[TrainState, Batch], Sums] | None = None
 
@@ -134,12 +135,14 @@ def create(config: ConfigDict, spec: Spec) -> Steps:
     # Sums, not means: replicas may hold different numbers of real examples.
     return jax.lax.psum(sums, AXIS)
 
-  def means(sums):
+  def means(sums, held=None):
     count = float(sums["count"])
     fields = {"examples": count}
     for whose, prefix in PREFIXES.items():
-      for name, value in task.means(sums[whose], count).items():
-        fields[prefix + name] = value
+      own = task.means(sums[whose], count)
+      if task.scaled is not None and held is not None:
+        own |= task.scaled(held[whose], sums[whose], count)
+      fields |= {prefix + name: value for name, value in own.items()}
     return fields
 
   watch = None

@@ -81,12 +81,8 @@ def train_and_evaluate(
     experiments.ahead.NonFiniteError: naming the first step with a metric that
       is not finite; checkpoints up to then stay.
   """
-  processes.agreed(lambda: _json(common.resolve(config)))
-  asked = common.resolve(config)
   folder = storage.path(workdir)
-  config = _on_this_machine(asked)
-  dataset = inputs.create(config)
-  programs = (Cache() if cache is None else cache).get(config, dataset.spec)
+  asked, config, dataset, programs = build(_agreed(config), cache)
   first = jax.process_index() == 0
   with contextlib.ExitStack() as stack:
     # What follows writes; all that can be wrong with a config was found before.
@@ -98,7 +94,7 @@ def train_and_evaluate(
     described.check(
       folder,
       _json(asked),
-      free=common.FREE_KEYS,
+      free=common.free_keys(),
       defaults=_json(common.base()),
     )
     checkpoints = Checkpoints(folder / "checkpoints", config.keep_checkpoints)
@@ -124,6 +120,38 @@ def train_and_evaluate(
     watch = stack.enter_context(preemption.Watch())
     run = _Run(config, dataset, programs, state, step, writer, checkpoints)
     return _finish(run, key_steps, watch)
+
+
+def build(
+  asked: ConfigDict, cache: Cache | None = None
+) -> tuple[ConfigDict, ConfigDict, Dataset, parallel.Mapped]:
+  """Makes all that a run needs, and writes nothing.
+
+  Args:
+    asked: resolved.
+    cache: see `train_and_evaluate`.
+
+  Returns:
+    The config with its epochs in steps, the same for this machine, its data,
+    and the traced steps.
+  """
+  cache = Cache() if cache is None else cache
+  dataset = inputs.create(_on_this_machine(asked), cache.arrays)
+  asked = common.in_steps(asked, dataset.spec.num_train)
+  config = _on_this_machine(asked)
+  return asked, config, dataset, cache.get(config, dataset.spec)
+
+
+def _agreed(config: ConfigDict) -> ConfigDict:
+  """The config, resolved, once it is the same on all processes."""
+  found: list[ConfigDict] = []
+
+  def resolve():
+    found.append(common.resolve(config))
+    return _json(found[0])
+
+  processes.agreed(resolve)
+  return found[0]
 
 
 def _finish(

@@ -126,12 +126,15 @@ def same_shapes(name: str, tree: chex.ArrayTree, like: chex.ArrayTree) -> None:
 
 def floating(name: str, tree: chex.ArrayTree) -> None:
   """Raises TypeError unless every leaf of `tree` is floating point."""
-  for leaf in jax.tree.leaves(tree):
+  for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
     dtype = jnp.result_type(leaf)
     if not jnp.issubdtype(dtype, jnp.floating):
+      where = name + jax.tree_util.keystr(path)
       raise TypeError(
-        f"{name} must be floating point to be mixed, got {dtype}; convert "
-        f"first, e.g. {name}.astype(jnp.float32) / 255."
+        f"{where} must be floating point to be mixed, got {dtype}; convert "
+        f"first, e.g. {where}.astype(jnp.float32) / 255. Inputs that cannot be "
+        "mixed, such as the edges of graphs, can be mixed as features, at a "
+        "later place of the model (mix_at)."
       )
 
 

@@ -9,9 +9,13 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from experiments.configs import common
+
 _KEY = re.compile(r"\s*([A-Za-z_][\w.]*)\s*=")
 _NAME = re.compile(r"\s*[A-Za-z_]\w*\s*")
 _CLOSING = {"(": ")", "[": "]", "{": "}"}
+# Python has no literals of these.
+_NUMBERS = {name: float(name) for name in ("nan", "inf", "-inf")}
 _BEFORE_QUOTES = "=([{,: "  # elsewhere it is an apostrophe
 
 
@@ -63,7 +67,7 @@ def items(arg: str) -> list[str]:
     ValueError: if a bracket or a quote is not closed.
   """
   found: list[str] = []
-  for part in filter(str.strip, _outer(arg)):
+  for part in filter(str.strip, outer(arg)):
     named = _KEY.match(part) or _NAME.fullmatch(part)
     if named or not found or not _KEY.match(found[-1]):
       found.append(part)
@@ -72,7 +76,7 @@ def items(arg: str) -> list[str]:
   return [item.strip() for item in found]
 
 
-def _outer(arg: str) -> list[str]:
+def outer(arg: str) -> list[str]:
   """Splits at the commas outside of brackets and quotes."""
   parts = [""]
   ends: list[str] = []  # of what is open, innermost last
@@ -97,39 +101,30 @@ def _outer(arg: str) -> list[str]:
 
 def assign(config: ConfigDict, key: str, text: str) -> None:
   """Sets a key, such as "model_options.width", from its value's text."""
-  owner = config
-  *path, last = key.split(".")
-  for part in path:
-    if part not in owner or not isinstance(owner[part], ConfigDict):
-      raise ValueError(f"Unknown config key {key!r}; {_known(config)}")
-    owner = owner[part]
-  # A model's options are its own, checked by `models.create`.
-  if last not in owner and owner is not config.model_options:
-    raise ValueError(f"Unknown config key {key!r}; {_known(config)}")
-  current = owner.get(last)
-  try:
-    owner[last] = _value(text, current)
-  except TypeError:
-    raise ValueError(
-      f"{key} must be a {type(current).__name__}, got {text!r}."
-    ) from None
+  current: Any = config
+  for part in key.split("."):
+    current = current.get(part) if isinstance(current, ConfigDict) else None
+  common.put(config, key, _value(text, current))
 
 
 def _value(text: str, current: Any) -> Any:
   """A value's text as a literal, where the key does not hold a text."""
   try:
     value = ast.literal_eval(text.strip())
-  except (SyntaxError, ValueError):
-    return text
+  except (SyntaxError, ValueError, MemoryError, RecursionError):
+    return _NUMBERS.get(text.strip().lower(), text)
   if isinstance(current, str):
     # Quotes protect commas, and are not meant; 2,15 is a text here, too.
     return value if isinstance(value, str) else text
-  if isinstance(current, float) and isinstance(value, int):
-    return float(value)
-  if isinstance(current, tuple) and isinstance(value, list):
-    return tuple(value)
+  if isinstance(current, float) and type(value) is int:
+    return _float(value)
+  if isinstance(current, tuple) and not isinstance(value, tuple):
+    return tuple(value) if isinstance(value, list) else (value,)
   return value
 
 
-def _known(config: ConfigDict) -> str:
-  return f"known keys: {', '.join(sorted(config))}."
+def _float(value: int) -> float | int:
+  try:
+    return float(value)
+  except OverflowError:
+    return value

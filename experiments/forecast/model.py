@@ -101,6 +101,9 @@ def forecast(
     raise ValueError(
       f"compare must be one of {', '.join(COMPARISONS)}; got {compare!r}."
     )
+  if config.epochs is not None:
+    spec = inputs.describe(config, num_classes)
+    config = common.in_steps(config, spec.num_train)
   chip, count = chips.parse(topology)
   parallel.check_batch_size(config.batch_size, count * chip.devices)
   variants = COMPARISONS[compare] if compare else {config.method: {}}

@@ -9,23 +9,29 @@ from experiments.inputs import memory
 from experiments.inputs.dataset import Dataset as Dataset
 from experiments.inputs.dataset import Spec as Spec
 from experiments.inputs.keys import FREE as FREE
+from experiments.inputs.keys import KEYS as KEYS
+from experiments.inputs.keys import PARTITION as PARTITION
 from experiments.inputs.keys import check as check
 from experiments.inputs.keys import defaults as defaults
 from experiments.inputs.tfrecords import imagenet
 
 
-def create(config: ConfigDict) -> Dataset:
+def create(config: ConfigDict, loaded: memory.Loaded | None = None) -> Dataset:
   """Returns this process's view of the config's data set.
 
   In-memory data sets (`memory.LOADERS`) need no TensorFlow; any other name is a
   tfds data set of images.
+
+  Args:
+    config: resolved.
+    loaded: what is in memory already, to be shared with other runs.
   """
-  room = memory if config.dataset in memory.LOADERS else imagenet
-  return room.create(
-    config,
-    process_index=jax.process_index(),
-    process_count=jax.process_count(),
+  which = dict(
+    process_index=jax.process_index(), process_count=jax.process_count()
   )
+  if memory.has(config.dataset):
+    return memory.create(config, loaded=loaded, **which)
+  return imagenet.create(config, **which)
 
 
 def describe(config: ConfigDict, num_classes: int | None = None) -> Spec:
@@ -39,7 +45,7 @@ def describe(config: ConfigDict, num_classes: int | None = None) -> Spec:
   Raises:
     ValueError: if the number of classes is not known.
   """
-  if config.dataset not in memory.LOADERS:
+  if not memory.has(config.dataset):
     return imagenet.describe(config, num_classes)
   spec = memory.describe(config)
   return spec if num_classes is None else spec._replace(num_classes=num_classes)

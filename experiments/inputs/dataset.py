@@ -60,11 +60,14 @@ class Dataset(NamedTuple):
       processes each appears exactly once with mask True. Every process yields
       the same number of batches, all of full size: the missing rows are zeros
       with mask False.
+    test: as `evaluate`, of examples looked at once, when a run is over;
+      None: there are none, and what is evaluated is all there is.
   """
 
   spec: Spec
   train: Callable[..., Iterator[Batch]]
   evaluate: Callable[[], Iterator[Batch]]
+  test: Callable[[], Iterator[Batch]] | None = None
 
 
 class Arrays(NamedTuple):
@@ -79,6 +82,9 @@ class Arrays(NamedTuple):
     scale: see `Spec`; None: uint8 of one leaf, standardised by the training
       set's mean and standard deviation for each index of the last axis.
     augment: see `Spec`.
+    test_inputs: as `train_inputs`, to test on beside the evaluation examples,
+      which then choose between runs; None: there are none.
+    test_labels: as `train_labels`.
   """
 
   train_inputs: Any
@@ -88,6 +94,8 @@ class Arrays(NamedTuple):
   num_classes: int
   scale: Scale | None = None
   augment: Callable[..., Any] | None = None
+  test_inputs: Any = None
+  test_labels: np.ndarray | None = None
 
 
 def local_size(name: str, size: int, process_count: int) -> int:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import math
 import pathlib
+import zlib
 
 import jax
 from ml_collections import ConfigDict
@@ -85,12 +87,23 @@ def read_idx(path: pathlib.Path) -> np.ndarray:
   """Reads a gzipped idx file of uint8, the format of MNIST's files.
 
   Raises:
-    ValueError: if it is something else.
+    ValueError: if it is something else, or cut short.
   """
-  with gzip.open(path) as file:
-    raw = file.read()
+  try:
+    with gzip.open(path) as file:
+      raw = file.read()
+  except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+    raise ValueError(
+      f"{path} is damaged ({error}); download it again."
+    ) from None
   if raw[:3] != b"\x00\x00\x08":
     raise ValueError(f"{path} is not an idx file of bytes.")
   rank = raw[3]
   shape = np.frombuffer(raw, ">i4", rank, 4)
-  return np.frombuffer(raw, np.uint8, offset=4 + 4 * rank).reshape(shape)
+  values = np.frombuffer(raw, np.uint8, offset=4 + 4 * rank)
+  if values.size != math.prod(shape.tolist()):
+    raise ValueError(
+      f"{path} is damaged: expected {shape.tolist()} bytes, got {values.size}; "
+      "download it again."
+    )
+  return values.reshape(shape)

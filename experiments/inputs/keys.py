@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 from ml_collections import ConfigDict
+
+from experiments import domains
 
 # None of these decides what a training batch holds, nor what is evaluated.
 FREE = frozenset(
@@ -14,66 +19,8 @@ FREE = frozenset(
   }
 )
 
-
-def defaults() -> ConfigDict:
-  """Returns the keys of data with their defaults; they stand nowhere else."""
-  config = ConfigDict()
-  config.dataset = "digits"  # in memory, or a tfds name: "NAME/CONFIG:VERSION"
-  config.data_dir = ""  # local or gs://; "" is tfds's own default
-  config.batch_size = 128  # global
-  config.eval_batch_size = 512  # global
-  # Images in TFRecord files only, down to eval_split.
-  config.image_size = 224
-  config.resize_size = 256  # shorter side before evaluation's crop
-  config.interpolation = "bicubic"  # or bilinear: less work for the host
-  # "layers,magnitude", of the strengths of the released code;
-  # "paper:layers,magnitude" of those of the paper's letter.
-  config.randaugment = ""
-  # Compressed records in memory, at most. Half are in use while the other half
-  # is read: about 1.8 GB of ImageNet for each stream.
-  config.shuffle_buffer = 16_384
-  # Of 10,000 records or more, before the run stops. In training copies of
-  # others in the batch take their places; in evaluation they do not count.
-  config.max_unreadable_fraction = 1e-3
-  config.train_split = "train"  # slices such as "train[:99%]" work
-  config.eval_split = "validation"
-  return config
-
-
-RANDAUGMENT_STRENGTHS = ("reference", "paper")
-
-
-def check(config: ConfigDict) -> None:
-  """Checks what can be checked before any data are there.
-
-  Raises:
-    ValueError: naming the key, what was expected and what came.
-  """
-  for key in ("batch_size", "eval_batch_size"):
-    if config[key] < 1:
-      raise ValueError(f"{key} must be at least 1, got {config[key]}.")
-  if not 0 < config.image_size <= config.resize_size:
-    raise ValueError(
-      "image_size: expected a positive size no larger than resize_size ="
-      f" {config.resize_size}, the shorter side that evaluation crops from;"
-      f" got {config.image_size}."
-    )
-  if config.shuffle_buffer < 2:
-    raise ValueError(
-      "shuffle_buffer: expected at least 2 records, got"
-      f" {config.shuffle_buffer}."
-    )
-  if config.interpolation not in ("bicubic", "bilinear"):
-    raise ValueError(
-      'interpolation: expected "bicubic" or "bilinear", got'
-      f" {config.interpolation!r}."
-    )
-  if not 0 <= config.max_unreadable_fraction <= 1:
-    raise ValueError(
-      "max_unreadable_fraction: expected a share in 0 .. 1, got"
-      f" {config.max_unreadable_fraction}."
-    )
-  randaugment(config)
+# These decide which examples train, and no program.
+PARTITION = frozenset({"split_seed", "fold", "folds", "inner_validation"})
 
 
 def randaugment(
@@ -82,25 +29,86 @@ def randaugment(
   """Returns RandAugment's (num_layers, magnitude), and strengths where named.
 
   None: no RandAugment.
-
-  Raises:
-    ValueError: if the key does not say that.
   """
-  text = config.randaugment
+  text = KEYS["randaugment"].read("randaugment", config.randaugment)
   if not text:
     return None
-  try:
-    strengths, colon, numbers = text.rpartition(":")
-    first, second = numbers.split(",")
-    layers, magnitude = int(first), float(second)
-    if layers < 1 or not 0 <= magnitude <= 30:
-      raise ValueError
-    if colon and strengths not in RANDAUGMENT_STRENGTHS:
-      raise ValueError
-  except ValueError:
-    raise ValueError(
-      'randaugment: expected "" or "num_layers,magnitude", with num_layers >='
-      ' 1 and magnitude in 0 .. 30, and before it "reference:" or "paper:", for'
-      f' one of the two scales, or nothing, such as "2,15"; got {text!r}.'
-    ) from None
+  strengths, colon, numbers = text.rpartition(":")
+  first, second = numbers.split(",")
+  layers, magnitude = int(first), float(second)
   return (layers, magnitude, strengths) if colon else (layers, magnitude)
+
+
+def _randaugment(name: str, value: Any) -> str:
+  found = _RANDAUGMENT.fullmatch(value) if isinstance(value, str) else None
+  if value != "" and not (found and float(found[2]) <= 30):
+    domains.refuse(name, _EXPECTED, value)
+  return str(value)
+
+
+RANDAUGMENT_STRENGTHS = ("reference", "paper")
+_RANDAUGMENT = re.compile(
+  rf"(?:(?:{'|'.join(RANDAUGMENT_STRENGTHS)}):)?"
+  r"\s*([1-9]\d?)\s*,\s*(\d+(?:\.\d*)?)\s*"
+)
+_EXPECTED = (
+  "'', or 'layers,magnitude' with layers from 1 to 99 and a magnitude in "
+  "[0, 30], such as '2,15', and before it 'reference:', the default, or "
+  "'paper:', for one of the two scales"
+)
+KEYS = {
+  # In memory, or a tfds name: "NAME/CONFIG:VERSION".
+  "dataset": domains.text("digits"),
+  "data_dir": domains.folder(""),  # local or gs://; "" is tfds's own default
+  "batch_size": domains.integer(128, 1, 2**20),  # global
+  "eval_batch_size": domains.integer(512, 1, 2**20),  # global
+  # Tables and graphs, which come without a split of their own.
+  "target": domains.text("", empty=True),  # a column; "" is the set's own
+  # None: the run's seed.
+  "split_seed": domains.optional(domains.integer(0, 0, 2**32 - 1), int),
+  # Graphs: fold 0 .. folds - 1 is left out to test on.
+  "folds": domains.integer(10, 2),
+  "fold": domains.integer(0, 0),
+  # Graphs: whether the fold after it is evaluated, and only at the end the one
+  # left out; False trains on all others and evaluates the one left out.
+  "inner_validation": domains.boolean(True),
+  # Images in TFRecord files only, down to eval_split.
+  "image_size": domains.integer(224, 1, 2**13),
+  # Shorter side before evaluation's crop.
+  "resize_size": domains.integer(256, 1, 2**13),
+  # bilinear: less work for the host.
+  "interpolation": domains.choice("bicubic", ("bicubic", "bilinear")),
+  # "layers,magnitude", of the strengths of the released code;
+  # "paper:layers,magnitude" of those of the paper's letter.
+  "randaugment": domains.Key("", _EXPECTED, _randaugment),
+  # Compressed records in memory, at most. Half are in use while the other half
+  # is read: about 1.8 GB of ImageNet for each stream.
+  "shuffle_buffer": domains.integer(16_384, 2),
+  # Of 10,000 records or more, before the run stops. In training copies of
+  # others in the batch take their places; in evaluation they do not count.
+  "max_unreadable_fraction": domains.number(1e-3, "[0, 1]"),
+  "train_split": domains.text("train"),  # slices such as "train[:99%]" work
+  "eval_split": domains.text("validation"),
+}
+
+
+def defaults() -> ConfigDict:
+  """Returns the keys of data with their defaults; they stand nowhere else."""
+  return domains.defaults(KEYS)
+
+
+def check(config: ConfigDict) -> None:
+  """Raises ValueError for an evaluation that would crop what is not there.
+
+  Or for a fold that is none.
+  """
+  if config.fold >= config.folds:
+    raise ValueError(
+      f"fold must be smaller than folds={config.folds}, got {config.fold}."
+    )
+  if config.image_size > config.resize_size:
+    raise ValueError(
+      "image_size must be no larger than resize_size="
+      f"{config.resize_size}, the shorter side that evaluation crops from; got "
+      f"{config.image_size}."
+    )

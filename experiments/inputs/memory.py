@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+import functools
 import math
 from typing import Any
 
@@ -10,7 +11,7 @@ import jax
 from ml_collections import ConfigDict
 import numpy as np
 
-from experiments.inputs import images, scale
+from experiments.inputs import graphs, images, scale, tabular
 from experiments.inputs.dataset import (
   Arrays,
   Batch,
@@ -19,10 +20,13 @@ from experiments.inputs.dataset import (
   local_size,
 )
 
-# Open: whoever adds a name here, even from a test, has a data set of that name.
+# Open: whoever adds a name here, even from a test, has a data set of that name;
+# one that ends with a colon, of all names that begin so.
 LOADERS: dict[str, Callable[[ConfigDict], Arrays]] = {
   "digits": images.load_digits,
   "fashion_mnist": images.load_fashion_mnist,
+  **tabular.LOADERS,
+  **dict.fromkeys((*graphs.NAMES, "tu:"), graphs.load),
 }
 # What is known of them without their data; a name may be missing here.
 SPECS: dict[str, Spec] = {
@@ -32,7 +36,11 @@ SPECS: dict[str, Spec] = {
 
 
 def create(
-  config: ConfigDict, *, process_index: int = 0, process_count: int = 1
+  config: ConfigDict,
+  *,
+  process_index: int = 0,
+  process_count: int = 1,
+  loaded: Loaded | None = None,
 ) -> Dataset:
   """Returns a `Dataset` of one of `LOADERS`.
 
@@ -45,6 +53,7 @@ def create(
     process_index: which of the processes this is.
     process_count: how many there are; they take consecutive slices of each
     batch.
+    loaded: to share arrays with other data sets.
 
   Raises:
     FileNotFoundError: if the files are missing, saying which and where from.
@@ -55,12 +64,10 @@ def create(
   eval_size = local_size(
     "eval_batch_size", config.eval_batch_size, process_count
   )
-  data = LOADERS[config.dataset](config)
-  spec = SPECS.get(config.dataset) or measure(data)
-  _check_arrays(config.dataset, data, spec)
+  data, spec = load(config, loaded)
 
   def train(start_step: int = 0, stream: int = 0) -> Iterator[Batch]:
-    order = _Order(config.seed, stream, spec.num_train)
+    order = Order(config.seed, stream, spec.num_train)
     position = start_step * config.batch_size + process_index * size
     while True:
       rows = order.take(position, size)
@@ -70,11 +77,11 @@ def create(
       }
       position += config.batch_size
 
-  def evaluate() -> Iterator[Batch]:
-    for k in range(math.ceil(spec.num_eval / config.eval_batch_size)):
+  def once(inputs: Any, labels: np.ndarray) -> Iterator[Batch]:
+    for k in range(math.ceil(len(labels) / config.eval_batch_size)):
       start = k * config.eval_batch_size + process_index * eval_size
       rows = np.arange(start, start + eval_size)
-      mask = rows < spec.num_eval
+      mask = rows < len(labels)
       rows = np.where(mask, rows, 0)
 
       def padded(values, rows=rows, mask=mask):
@@ -82,12 +89,105 @@ def create(
         return np.where(real, values[rows], np.zeros((), values.dtype))
 
       yield {
-        "inputs": jax.tree.map(padded, data.eval_inputs),
-        "label": padded(data.eval_labels),
+        "inputs": jax.tree.map(padded, inputs),
+        "label": padded(labels),
         "mask": mask,
       }
 
-  return Dataset(spec, train, evaluate)
+  def evaluate() -> Iterator[Batch]:
+    return once(data.eval_inputs, data.eval_labels)
+
+  test = None
+  if data.test_labels is not None:
+    test = functools.partial(once, data.test_inputs, data.test_labels)
+  return Dataset(spec, train, evaluate, test)
+
+
+class Loaded:
+  """Arrays that runs share, where they would load the same.
+
+  A loader's arrays are another run's, too, if all that the loader read of the
+  config is the same there.
+  """
+
+  def __init__(self) -> None:
+    """Holds nothing yet."""
+    self._known: list[tuple[Callable[..., Arrays], dict[str, Any], Arrays]] = []
+
+  def get(self, config: ConfigDict) -> Arrays:
+    """Returns the arrays of one of `LOADERS`."""
+    load, values = loader(config.dataset), config.to_dict()
+    for known, read, arrays in self._known:
+      if known is load and read == {k: values.get(k) for k in read}:
+        return arrays
+    seen: Any = _Seen(config)
+    arrays = load(seen)
+    self._known.append((load, vars(seen)["read"], arrays))
+    return arrays
+
+
+class _Seen:
+  """A config that notes which of its keys are read, and what they hold."""
+
+  def __init__(self, config: ConfigDict) -> None:
+    self.config = config
+    self.read: dict[str, Any] = {}
+
+  def __getitem__(self, key: str) -> Any:
+    self.read[key] = self.config.to_dict()[key]
+    return self.config[key]
+
+  def __getattr__(self, name: str) -> Any:
+    if name in self.config:
+      return self[name]
+    # A method, which may look at every key.
+    self.read |= self.config.to_dict()
+    return getattr(self.config, name)
+
+  def __iter__(self) -> Iterator[str]:
+    self.read |= self.config.to_dict()
+    return iter(self.config)
+
+  def __contains__(self, name: str) -> bool:
+    self.read |= self.config.to_dict()
+    return name in self.config
+
+
+def load(
+  config: ConfigDict, loaded: Loaded | None = None
+) -> tuple[Arrays, Spec]:
+  """Returns a data set's arrays, and what is known of them.
+
+  Args:
+    config: reads dataset, and what its loader reads.
+    loaded: what is in memory already, to be shared with other runs.
+
+  Raises:
+    ValueError: if they are not that.
+  """
+  data = (Loaded() if loaded is None else loaded).get(config)
+  spec = SPECS.get(config.dataset) or measure(data)
+  _check_arrays(config.dataset, data, spec)
+  return data, spec
+
+
+def loader(name: str) -> Callable[[ConfigDict], Arrays]:
+  """Returns the loader of a data set: `name`'s own, or of its kind.
+
+  Args:
+    name: of an entry of `LOADERS`, or "KIND:WHICH" where it has "KIND:".
+
+  Raises:
+    KeyError: if there is none.
+  """
+  kind, colon, _ = name.partition(":")
+  return LOADERS[name if name in LOADERS else kind + colon]
+
+
+def has(name: str) -> bool:
+  """Whether a data set of this name is one in memory."""
+  kind, colon, _ = name.partition(":")
+  return name in LOADERS or (bool(colon) and kind + colon in LOADERS)
 
 
 def describe(config: ConfigDict) -> Spec:
@@ -98,7 +198,7 @@ def describe(config: ConfigDict) -> Spec:
   """
   if config.dataset in SPECS:
     return SPECS[config.dataset]
-  return measure(LOADERS[config.dataset](config))
+  return measure(loader(config.dataset)(config))
 
 
 def measure(data: Arrays) -> Spec:
@@ -160,10 +260,14 @@ def _one_example(tree: Any) -> Any:
 
 def _check_arrays(name: str, data: Arrays, spec: Spec) -> None:
   """Refuses arrays of which batches would be wrong, or those of another set."""
-  for split, inputs, labels, count in (
+  parts = [
     ("training", data.train_inputs, data.train_labels, spec.num_train),
     ("evaluation", data.eval_inputs, data.eval_labels, spec.num_eval),
-  ):
+  ]
+  if data.test_labels is not None:
+    size = len(data.test_labels)
+    parts.append(("test", data.test_inputs, data.test_labels, size))
+  for split, inputs, labels, count in parts:
     lengths = {len(x) for x in jax.tree.leaves((inputs, labels))}
     if lengths != {count} or not count:
       raise ValueError(
@@ -177,14 +281,16 @@ def _check_arrays(name: str, data: Arrays, spec: Spec) -> None:
       )
 
 
-class _Order:
+class Order:
   """The endless sequence of shuffled epochs, by position."""
 
   def __init__(self, seed: int, stream: int, size: int):
+    """Permutes `size` examples anew each epoch, by seed and stream."""
     self._seed, self._stream, self._size = seed, stream, size
     self._epochs: dict[int, np.ndarray] = {}
 
   def take(self, position: int, count: int) -> np.ndarray:
+    """Returns the numbers of `count` examples, from a position on."""
     positions = np.arange(position, position + count)
     epochs, offsets = np.divmod(positions, self._size)
     rows = np.empty(count, np.int64)

@@ -6,36 +6,31 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from experiments import domains
 from experiments.inputs.dataset import Spec
-from experiments.networks import linen
+from experiments.networks import linen, options
 from experiments.networks.network import Network as Network
-from jaxmix import holding
+from jaxmix import holding, models
 
 FREE: frozenset[str] = frozenset()
 
 
-def defaults() -> ConfigDict:
-  """The keys that networks read."""
-  config = ConfigDict()
-  config.model = "resnet50"  # or package.module:factory
-  config.model_options = ConfigDict()
-  config.dtype = "float32"  # of the computation; parameters are float32
+KEYS = {
+  "model": domains.entry("resnet50", models.names()),
+  "model_options": options.KEY,
+  # Of the computation; parameters are float32.
+  "dtype": domains.choice("float32", ("float32", "bfloat16")),
   # Of dropout's bits. rbg, the hardware's generator, is much faster on a TPU;
   # its numbers may differ from one kind of device, or version, to the next.
-  config.dropout_prng = "threefry2x32"
-  return config
+  "dropout_prng": domains.choice(
+    "threefry2x32", ("threefry2x32", "rbg", "unsafe_rbg")
+  ),
+}
 
 
 def check(config: ConfigDict) -> None:
-  """Raises ValueError for what no data set could make right."""
-  for key, options in (
-    ("dtype", ("float32", "bfloat16")),
-    ("dropout_prng", ("threefry2x32", "rbg", "unsafe_rbg")),
-  ):
-    if config[key] not in options:
-      raise ValueError(
-        f"{key} must be one of {', '.join(options)}; got {config[key]!r}."
-      )
+  """Raises ValueError for options that the model does not have."""
+  options.check(config)
 
 
 def check_held(

@@ -57,7 +57,9 @@ def write(
   out = pathlib.Path(out)
   out.mkdir(parents=True, exist_ok=True)
   text = table.markdown(groups, weights)
-  text += "".join(f"\n**Warning:** {warning}\n" for warning in warnings)
+  text += "".join(
+    f"\n**Warning:** {table.escaped(warning)}\n" for warning in warnings
+  )
   (out / "table.md").write_text(text)
   (out / "summary.json").write_text(table.summary(groups, warnings, out))
   figures.draw(groups, weights, out)

@@ -33,7 +33,8 @@ STYLE: dict[Any, Any] = {
 
 def draw(groups: Sequence[Group], weights: str, out: pathlib.Path) -> None:
   """Writes curves.png and results.png."""
-  with matplotlib.rc_context(STYLE):
+  # Names are anybody's: a dollar in one begins no formula.
+  with matplotlib.rc_context(STYLE | {"text.parse_math": False}):
     _curves(groups, weights).savefig(out / "curves.png")
     _results(groups, weights).savefig(out / "results.png")
 
@@ -51,6 +52,7 @@ def _curves(groups: Sequence[Group], weights: str) -> Figure:
   figure = _figure(groups, height=max(3.3, 1.1 + 0.19 * len(groups)))
   shown = groups[0].measures[:2]
   panels = figure.subplots(1, len(shown), squeeze=False)[0]
+  named: list[tuple[str, Any]] = []
   for axes, measure in zip(panels, shown, strict=True):
     positive = True
     for i, one in enumerate(groups):
@@ -59,7 +61,9 @@ def _curves(groups: Sequence[Group], weights: str) -> Figure:
       steps, means, errors = measures.curve(measure, one, weights)
       positive = positive and not np.any(means < 0.0)
       dots = {"marker": "o" if len(steps) < 25 else None, "markersize": 2.5}
-      axes.plot(steps, means, linewidth=1.4, label=one.name, **dots)
+      (line,) = axes.plot(steps, means, linewidth=1.4, **dots)
+      if axes is panels[0]:
+        named.append((one.name, line))
       band = (means - errors, means + errors)
       axes.fill_between(steps, *band, color=f"C{i}", alpha=0.15, linewidth=0)
     axes.set_xlabel("training step")
@@ -72,8 +76,10 @@ def _curves(groups: Sequence[Group], weights: str) -> Figure:
       axes.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 3, 5)))
       axes.yaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
       axes.yaxis.set_minor_locator(ticker.NullLocator())
-  handles, _ = panels[0].get_legend_handles_labels()
-  figure.legend(handles=handles, loc="outside right center")
+  lines, numbers = [line for _, line in named], map(str, range(len(named)))
+  legend = figure.legend(lines, [*numbers], loc="outside right center")
+  for text, (name, _) in zip(legend.get_texts(), named, strict=True):
+    text.set_text(name)  # as a label, one with a leading _ would be left out
   return figure
 
 

@@ -50,7 +50,11 @@ def curve(
   """
   field = PREFIXES[weights] + measure.field
   series = [
-    {row["step"]: measure.shown(row[field]) for row in run.evals}
+    {
+      row["step"]: measure.shown(row[field])
+      for row in run.evals
+      if field in row
+    }
     for run in group.runs.values()
   ]
   steps = sorted(set.intersection(*map(set, series)))

@@ -12,13 +12,24 @@ from typing import Any
 
 import numpy as np
 
-from experiments import tasks
+from experiments import domains, tasks
 from experiments.configs import common
 from experiments.tasks import Measure
 from experiments.workdir import metrics, provenance, storage
 
-# What may differ within a group.
-_FREE_KEYS = common.FREE_KEYS | {"seed"}
+# What the report itself reads of a config.
+_READ = (
+  "seed",
+  "total_steps",
+  "eta",
+  "dataset",
+  "eval_split",
+  "fgsm_epsilon",
+  "pgd_epsilon",
+  "pgd_norm",
+  "pgd_steps",
+)
+_TEXT = domains.text("a")
 # The seed at the end of a folder's name, such as seed_0, mixup_s0 or mixup_0.
 _SEED = re.compile(r"(^seed|[-_.](seed|s)?)[-_]?\d+$")
 
@@ -59,7 +70,8 @@ class Run:
   @property
   def setting(self) -> dict[str, Any]:
     """The config less what may differ within a group."""
-    return {k: v for k, v in self.config.items() if k not in _FREE_KEYS}
+    free = common.free_keys() | {"seed"}
+    return {k: v for k, v in self.config.items() if k not in free}
 
 
 @dataclasses.dataclass
@@ -112,13 +124,40 @@ def _read(folder: pathlib.Path) -> Run:
   speeds = [
     row["images_per_second"] for row in rows if "images_per_second" in row
   ]
+  evals = [row for row in rows if row["split"] == "eval"]
+  for row in evals:
+    values = [v for k, v in row.items() if k != "split"]
+    if "examples" not in row or not all(
+      type(v) in (int, float) for v in values
+    ):
+      raise ValueError(
+        f"{folder / 'metrics.jsonl'} is damaged: the evaluation of step "
+        f"{row['step']} must have `examples`, and numbers only."
+      )
   return Run(
     folder=folder,
-    config=storage.read_json(folder / "config.json"),
-    evals=[row for row in rows if row["split"] == "eval"],
+    config=_config(folder / "config.json"),
+    evals=evals,
     speed=float(np.median(speeds)) if speeds else None,
     made_with=provenance.read(folder),
   )
+
+
+def _config(path: pathlib.Path) -> dict[str, Any]:
+  """A run's config; keys that came later have their defaults."""
+  found = storage.read_json(path)
+  if not isinstance(found, dict):
+    raise ValueError(
+      f"{path} is damaged (a {type(found).__name__} and no object); restore "
+      "it, or remove that run."
+    )
+  config = json.loads(common.base().to_json_best_effort()) | found
+  known = common.keys()
+  for name in _READ:
+    known[name].read(f"{path}: {name}", config[name])
+  for name in ("method", "model"):  # of tables that may not be here
+    _TEXT.read(f"{path}: {name}", config[name])
+  return config
 
 
 def left_out(runs: Sequence[Run], roots: Sequence[pathlib.Path]) -> list[str]:
@@ -156,7 +195,7 @@ def group(runs: Sequence[Run]) -> list[Group]:
         f"seed, {run.config['seed']}; a standard error needs different ones."
       )
   groups = [
-    Group(_name(list(own.values())), dict(sorted(own.items())))
+    Group(in_a_line(_name(list(own.values()))), dict(sorted(own.items())))
     for own in members.values()
   ]
   parents = list(dict.fromkeys(base.parent for base, _ in members))
@@ -171,7 +210,7 @@ def group(runs: Sequence[Run]) -> list[Group]:
   names = [one.name for one in groups]
   for one in groups:
     if names.count(one.name) > 1:
-      one.name += f" ({one.first.folder})"
+      one.name += in_a_line(f" ({one.first.folder})")
   return groups
 
 
@@ -179,7 +218,19 @@ def _listed(sweep: pathlib.Path) -> dict[str, dict[str, Any]]:
   """The entries of a sweep's runs.json by folder; none where there is none."""
   path = sweep / "runs.json"
   entries = storage.read_json(path) if path.is_file() else []
-  return {entry["folder"]: entry for entry in entries}
+  try:
+    return {
+      str(entry["folder"]): {
+        "name": str(entry["name"]),
+        "seeds": list(entry["seeds"]),
+      }
+      for entry in entries
+    }
+  except (KeyError, TypeError, ValueError):
+    raise ValueError(
+      f"{path} is damaged: it must be a list of objects with name, folder and "
+      "seeds; start the sweep again, which writes it, or remove it."
+    ) from None
 
 
 def _name(runs: Sequence[Run]) -> str:
@@ -190,6 +241,11 @@ def _name(runs: Sequence[Run]) -> str:
   # The number that ends a single run's name need not be a seed.
   alone = len(runs) == 1 and base != folder.parent
   return folder.name if alone else base.name
+
+
+def in_a_line(name: str) -> str:
+  """A name without line breaks, and whatever else a terminal would act on."""
+  return "".join(c if c.isprintable() else " " for c in name)
 
 
 def check_comparable(groups: Sequence[Group]) -> None:

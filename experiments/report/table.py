@@ -7,6 +7,7 @@ import json
 import math
 import os
 import pathlib
+import re
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ import numpy as np
 from experiments import tasks
 from experiments.report import measures
 from experiments.report.measures import Statistic
-from experiments.report.runs import Group
+from experiments.report.runs import Group, in_a_line
 from experiments.tasks import Measure, attacks
 
 
@@ -22,7 +23,7 @@ def markdown(groups: Sequence[Group], weights: str) -> str:
   """Returns the table, padded so that it also reads as text, and its notes."""
   shown = measures.measured(groups, weights)
   columns = [
-    ["method", *(one.name.replace("|", "\\|") for one in groups)],
+    ["method", *(escaped(one.name) for one in groups)],
     ["runs", *(str(len(one.runs)) for one in groups)],
   ]
   for measure in shown:
@@ -37,7 +38,8 @@ def markdown(groups: Sequence[Group], weights: str) -> str:
       if number and len(number.per_seed) < len(one.runs):
         cells[i] += f" ({len(number.per_seed)} of {len(one.runs)} runs)"
     named = first._replace(
-      name=f"{first.name.removeprefix('test ')} − {baseline.name}, paired"
+      name=f"{first.name.removeprefix('test ')} − {escaped(baseline.name)}, "
+      "paired"
     )
     columns.append([named.title, *cells])
 
@@ -49,7 +51,17 @@ def markdown(groups: Sequence[Group], weights: str) -> str:
   rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
   lines.insert(1, rule)
   text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
-  return f"{text}\n{_notes(groups, baseline, weights, shown)}\n"
+  marked = "**" in text
+  return f"{text}\n{_notes(groups, baseline, weights, shown, marked)}\n"
+
+
+def escaped(text: str) -> str:
+  """A text as Markdown shows it: no markup, HTML, formula or cell's end."""
+  text = in_a_line(text)
+  text = re.sub(r"&(?=#|\w+;)", "&amp;", text)
+  text = text.replace("<", "&lt;").replace(">", "&gt;")
+  # An underscore within a word is none to Markdown either.
+  return re.sub(r"[\\`*|$\[\]~]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", text)
 
 
 def _baseline(groups: Sequence[Group]) -> Group | None:
@@ -79,7 +91,9 @@ def _cells(
     if number and math.isfinite(number.mean)
   }
   best = min(means, default=0.0, key=lambda mean: sense * mean)
-  to_choose = sense * best < 0.0 if signed else sum(map(bool, numbers)) > 1
+  # Whatever is not the best, nan included; among equals nothing stands out.
+  others = [n for n in numbers if n and round(n.mean, decimals) != best]
+  to_choose = sense * best < 0.0 if signed else bool(others)
   cells = []
   for number in numbers:
     if number is None:
@@ -100,12 +114,15 @@ def _notes(
   baseline: Group | None,
   weights: str,
   shown: Sequence[Measure],
+  marked: bool,
 ) -> str:
   """What the table's numbers are, as one paragraph."""
   steps = {one.name: one.first.config["total_steps"] for one in groups}
   after = f"{max(steps.values()):,} steps"
   if len(set(steps.values())) > 1:
-    each = ", ".join(f"{number:,} ({name})" for name, number in steps.items())
+    each = ", ".join(
+      f"{number:,} ({escaped(name)})" for name, number in steps.items()
+    )
     after = f"training lengths that differ: {each} steps"
   which = {
     "polyak": "the Polyak average of the weights",
@@ -114,14 +131,14 @@ def _notes(
   run = groups[0].first
   notes = [
     f"On {run.evals[-1]['examples']:,.0f} test examples of "
-    f"{run.config['dataset']}, after {after}, with {which}."
+    f"{escaped(run.config['dataset'])}, after {after}, with {which}."
   ]
   if any(len(one.runs) > 1 for one in groups):
     notes.append(
       "± is the standard error of the mean over seeds (sample standard "
       "deviation / √runs); a single run has none."
     )
-  if len(groups) > 1:
+  if marked:
     lower = all(measure.better == "lower" for measure in shown)
     notes.append(
       f"Bold is the {'lowest' if lower else 'best'} mean, whatever its "
@@ -132,7 +149,7 @@ def _notes(
     first = baseline.measures[0]
     notes.append(
       f"The last column is the mean over seeds of the {first.name} less that "
-      f"of {baseline.name} with the same seed: "
+      f"of {escaped(baseline.name)} with the same seed: "
       f"{'below' if first.better == 'lower' else 'above'} 0, better."
     )
   return " ".join(notes)

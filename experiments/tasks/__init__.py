@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from experiments import registry
+from experiments import domains, registry
 from experiments.inputs.dataset import Spec
 from experiments.tasks import attacks, classification, cosine
 from experiments.tasks.task import Measure, Task
@@ -39,14 +39,12 @@ TASKS: dict[str, Entry] = {
 }
 
 
-def defaults() -> ConfigDict:
-  """The keys that tasks read."""
-  config = ConfigDict()
-  config.task = "classification"  # or cosine: label embeddings
-  config.update(classification.defaults())
-  config.update(cosine.defaults())
-  config.update(attacks.defaults())
-  return config
+KEYS = {
+  "task": domains.entry("classification", TASKS),  # cosine: label embeddings
+  **classification.KEYS,
+  **cosine.KEYS,
+  **attacks.KEYS,
+}
 
 
 def check(config: ConfigDict) -> None:
@@ -54,7 +52,6 @@ def check(config: ConfigDict) -> None:
   _entry(config)
   classification.check(config)
   cosine.check(config)
-  attacks.check(config)
 
 
 def create(config: ConfigDict, spec: Spec) -> Task:

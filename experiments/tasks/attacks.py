@@ -3,38 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-import math
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from experiments import domains
 import jaxmix
 
-
-def defaults() -> ConfigDict:
-  """The keys. Sizes are shares of the box of inputs, and 0 is no attack."""
-  config = ConfigDict()
-  config.fgsm_epsilon = 0.0  # of pixels: on the [0, 1] scale
-  config.pgd_epsilon = 0.0  # in l2, of one image's whole
-  config.pgd_norm = "linf"  # or l2
-  config.pgd_steps = 20  # from the image itself, each of 2.5 epsilon / steps
-  return config
-
-
-def check(config: ConfigDict) -> None:
-  """Raises ValueError for a norm, size or number of steps that is none."""
-  norms = jaxmix.attacks.NORMS
-  if config.pgd_norm not in norms:
-    raise ValueError(
-      f"pgd_norm must be one of {', '.join(norms)}; got {config.pgd_norm!r}."
-    )
-  for key in ("fgsm_epsilon", "pgd_epsilon"):
-    if not 0.0 <= config[key] < math.inf:
-      raise ValueError(f"{key} must lie in [0, inf), got {config[key]}.")
-  if config.pgd_steps < 1:
-    raise ValueError(f"pgd_steps must be at least 1, got {config.pgd_steps}.")
+# Sizes are shares of the box of inputs, and 0 is no attack.
+KEYS = {
+  "fgsm_epsilon": domains.number(0.0, "[0, 1]"),  # pixels: on [0, 1]
+  "pgd_epsilon": domains.number(0.0, "[0, 1e4]"),  # in l2, of one image's whole
+  "pgd_norm": domains.choice("linf", jaxmix.attacks.NORMS),
+  # From the image itself, each of 2.5 epsilon / steps.
+  "pgd_steps": domains.integer(20, 1, 100_000),
+}
 
 
 def names(config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -95,8 +80,6 @@ def attacked(
       raw,
       labels,
       epsilon=config.fgsm_epsilon * whole,
-      # Not the attack's own form of it: earlier runs were measured so.
-      loss_fn=jaxmix.losses.softmax_cross_entropy,
       bounds=bounds,
     )
     yield "fgsm", predict(moved)

@@ -10,12 +10,12 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 import optax
 
+from experiments import domains
 from experiments.inputs.dataset import Batch, Spec
-from experiments.tasks import attacks
+from experiments.tasks import attacks, calibration, temperature
 from experiments.tasks.task import Measure, Sums, Task
 import jaxmix
 
-CALIBRATION_BINS = 15
 # Classes from which on the right one among the best five says something.
 TOP5_CLASSES = 21
 
@@ -99,29 +99,28 @@ LOSSES: dict[str, Loss] = {
 }
 
 
-def defaults() -> ConfigDict:
-  """The keys of classification alone."""
-  config = ConfigDict()
-  # Or logistic: K losses, of one class against the rest each.
-  config.loss = "cross_entropy"
-  config.label_smoothing = 0.0
-  return config
+# The keys of classification alone.
+KEYS = {
+  # logistic: K losses, of one class against the rest each.
+  "loss": domains.choice("cross_entropy", LOSSES),
+  "label_smoothing": domains.number(0.0, "[0, 1]"),
+  # Beside the others, what evaluations say of logits divided by a temperature
+  # that the evaluation part chose: of a data set's test part.
+  "temperature_scaling": domains.boolean(False),
+}
 
 
 def check(config: ConfigDict) -> None:
   """Raises ValueError for what no data set could make right."""
-  if config.loss not in LOSSES:
-    raise ValueError(
-      f"loss must be one of {', '.join(LOSSES)}; got {config.loss!r}."
-    )
   if config.loss == "logistic" and attacks.names(config):
     raise ValueError(
       f"{attacks.names(config)[0]}_epsilon does not apply to loss='logistic': "
       "attacks climb the cross-entropy of logits."
     )
-  if not 0.0 <= config.label_smoothing <= 1.0:
+  if config.loss == "logistic" and config.temperature_scaling:
     raise ValueError(
-      f"label_smoothing must lie in [0, 1], got {config.label_smoothing}."
+      "temperature_scaling does not apply to loss='logistic': it is of the "
+      "softmax."
     )
 
 
@@ -141,7 +140,9 @@ def create(config: ConfigDict, spec: Spec) -> Task:
   def sums(predict: Callable[[Any], jax.Array], batch: Batch) -> Sums:
     inputs, labels, mask = batch["inputs"], batch["label"], batch["mask"]
     logits = predict(inputs)
-    found = evaluation_sums(logits, labels, mask, loss)
+    found: Sums = evaluation_sums(logits, labels, mask, loss)
+    if config.temperature_scaling:
+      found["at_temperatures"] = temperature.sums(logits, labels, mask)
     for name, moved in attacks.attacked(
       config, predict, inputs, labels, spec.scale.bounds
     ):
@@ -156,6 +157,7 @@ def create(config: ConfigDict, spec: Spec) -> Task:
     sums=sums,
     means=means,
     measures=measures(config),
+    scaled=scaled if config.temperature_scaling else None,
   )
 
 
@@ -182,19 +184,10 @@ def evaluation_sums(
   """
   losses = loss.value(logits, labels, 0.0)
   correct = (best(logits) == labels) & mask
-  confidence = jnp.max(loss.probabilities(logits), axis=-1)
-  # Open on the left, as Guo et al. have them; 0 goes to the first.
-  bins = jnp.clip(
-    jnp.ceil(confidence * CALIBRATION_BINS).astype(jnp.int32) - 1,
-    0,
-    CALIBRATION_BINS - 1,
-  )
-  empty = jnp.zeros(CALIBRATION_BINS, jnp.float32)
   sums = {
     "loss": jnp.sum(jnp.where(mask, losses, 0.0)),
     "correct": count(correct),
-    "bin_confidence": empty.at[bins].add(jnp.where(mask, confidence, 0.0)),
-    "bin_correct": empty.at[bins].add(correct.astype(jnp.float32)),
+    **calibration.sums(loss.probabilities(logits), correct, mask),
   }
   if logits.shape[-1] >= TOP5_CLASSES:
     _, five = jax.lax.top_k(logits, 5)
@@ -209,12 +202,10 @@ def means(sums: Mapping[str, Any], examples: float) -> dict[str, float]:
   bins of confidence, Guo et al., 2017), and fgsm_accuracy, pgd_accuracy,
   accuracy_top5 where they were measured.
   """
-  # A bin's gap times its share of the examples: its own count cancels.
-  gaps = jnp.abs(sums["bin_confidence"] - sums["bin_correct"])
   fields = {
     "loss": float(sums["loss"]) / examples,
     "accuracy": float(sums["correct"]) / examples,
-    "calibration_error": float(jnp.sum(gaps)) / examples,
+    "calibration_error": calibration.error(sums, examples),
   }
   for key, measure in (
     ("top5_correct", TOP5),
@@ -224,6 +215,14 @@ def means(sums: Mapping[str, Any], examples: float) -> dict[str, float]:
     if key in sums:
       fields[measure.field] = float(sums[key]) / examples
   return fields
+
+
+def scaled(
+  held: Mapping[str, Any], sums: Mapping[str, Any], examples: float
+) -> dict[str, float]:
+  """The fields at the temperature that held-out examples chose."""
+  name = "at_temperatures"
+  return temperature.scaled(held[name], sums[name], examples)
 
 
 def measures(config: Mapping[str, Any]) -> tuple[Measure, ...]:

@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
+from experiments import domains
 from experiments.inputs.dataset import Spec
 from experiments.tasks import attacks, classification
 from experiments.tasks.task import Measure, Task
@@ -22,22 +23,17 @@ import jaxmix
 LOSS = Measure("loss", "negative_cosine", "negative cosine", decimals=4)
 
 
-def defaults() -> ConfigDict:
-  """The keys of this task alone."""
-  config = ConfigDict()
-  config.embedding_dim = 300
-  config.embedding_orthonormal = False
+# The keys of this task alone.
+KEYS = {
+  "embedding_dim": domains.integer(300, 1, 2**16),
+  "embedding_orthonormal": domains.boolean(False),
   # Not `seed`: runs that differ in their seed train on the same targets.
-  config.embedding_seed = 0
-  return config
+  "embedding_seed": domains.integer(0, 0, 2**32 - 1),
+}
 
 
 def check(config: ConfigDict) -> None:
   """Raises ValueError for what this task cannot do."""
-  if config.embedding_dim < 1:
-    raise ValueError(
-      f"embedding_dim must be at least 1, got {config.embedding_dim}."
-    )
   if config.task != "cosine":
     return
   if config.label_smoothing:

@@ -9,7 +9,7 @@ import jax
 
 from experiments.inputs.dataset import Batch
 
-Sums = dict[str, jax.Array]
+Sums = dict[str, Any]
 LossFn = Callable[[jax.Array, jax.Array], jax.Array]
 
 
@@ -73,6 +73,9 @@ class Task(NamedTuple):
     means: (sums over all, their count) -> the fields of an evaluation line.
     measures: what the report, the log lines and TensorBoard show of them, the
       most important first.
+    scaled: (sums over the evaluation part, sums over the test part, the count
+      of the latter) -> further fields of its line, which the former decides; or
+      None.
   """
 
   num_outputs: int
@@ -82,3 +85,7 @@ class Task(NamedTuple):
   sums: Callable[[Callable[[Any], jax.Array], Batch], Sums]
   means: Callable[[Mapping[str, Any], float], dict[str, float]]
   measures: tuple[Measure, ...]
+  scaled: (
+    Callable[[Mapping[str, Any], Mapping[str, Any], float], dict[str, float]]
+    | None
+  ) = None

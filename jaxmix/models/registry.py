@@ -8,6 +8,7 @@ from flax import linen as nn
 import jax.numpy as jnp
 
 from jaxmix.models.coatnet import CoAtNet
+from jaxmix.models.gin import GIN
 from jaxmix.models.mlp import MLP
 from jaxmix.models.resnet import ResNet
 from jaxmix.models.vit import VisionTransformer
@@ -66,12 +67,26 @@ _ENTRIES: Mapping[str, _Entry] = {
   "resnet8": _cifar_resnet(1),
   "resnet20": _cifar_resnet(3),
   "mlp": _Entry(MLP, {}),
+  "gin": _Entry(GIN, {}),
 }
 
 
 def names() -> tuple[str, ...]:
   """Returns the names that `create` knows, sorted."""
   return tuple(sorted(_ENTRIES))
+
+
+def options(name: str) -> frozenset[str]:
+  """Returns the options that `create` takes for a name.
+
+  Raises:
+    ValueError: if the name is unknown.
+  """
+  if name not in _ENTRIES:
+    raise ValueError(f"name must be one of {', '.join(names())}; got {name!r}.")
+  fields = {field.name for field in dataclasses.fields(_ENTRIES[name].module)}
+  # linen gives every module the fields parent and name: not options of a model.
+  return frozenset(fields - {"num_classes", "parent", "name"})
 
 
 def create(name: str, num_classes: int, **options: Any) -> nn.Module:
@@ -98,14 +113,10 @@ def create(name: str, num_classes: int, **options: Any) -> nn.Module:
     TypeError: if the model does not know an option.
     ValueError: if the name is unknown or num_classes is not positive.
   """
-  if name not in _ENTRIES:
-    raise ValueError(f"name must be one of {', '.join(names())}; got {name!r}.")
+  known = _options(name)
   if num_classes < 1:
     raise ValueError(f"num_classes must be positive, got {num_classes}.")
   module, defaults = _ENTRIES[name]
-  known = {field.name for field in dataclasses.fields(module)}
-  # linen gives every module the fields parent and name: not options of a model.
-  known -= {"num_classes", "parent", "name"}
   unknown = sorted(options.keys() - known)
   if unknown:
     raise TypeError(
@@ -115,3 +126,6 @@ def create(name: str, num_classes: int, **options: Any) -> nn.Module:
   if "dtype" in options:
     options["dtype"] = jnp.dtype(options["dtype"])
   return module(num_classes=num_classes, **{**defaults, **options})
+
+
+_options = options  # `create` has an argument of that name

@@ -17,6 +17,21 @@ ROOT = pathlib.Path(__file__).parents[2]
 DIGITS = "--config=experiments/configs/digits.py"
 
 
+FILES = {
+  "syntax.py": "def get_config(:\n",
+  "name.py": "def get_config():\n  return learning_rate\n",
+  "none.py": "def get_config():\n  pass\n",
+  "sweep.py": """
+from experiments.configs import digits
+
+def get_config():
+  config = digits.get_config("smoke")
+  config.sweep = (("first", {}), ("second", {"lr": 1.0}))
+  return config
+""",
+}
+
+
 def run(*words):
   return subprocess.run(
     [sys.executable, "-m", *map(str, words)],
@@ -34,6 +49,57 @@ def run(*words):
     (
       ("experiments.main", "--config=nothere.py", "--workdir=DIR"),
       "--config: [Errno 2] No such file or directory: 'nothere.py'",
+    ),
+    (
+      ("experiments.forecast", "--config=nothere.py", "--topology=v5e:4x8"),
+      "--config: [Errno 2] No such file or directory: 'nothere.py'",
+    ),
+    (
+      ("experiments.main", "--config=DIR/syntax.py", "--workdir=DIR"),
+      "--config=DIR/syntax.py: SyntaxError: ",
+    ),
+    (
+      ("experiments.main", "--config=DIR/name.py", "--workdir=DIR"),
+      "--config=DIR/name.py: NameError: name 'learning_rate' is not defined",
+    ),
+    (
+      ("experiments.forecast", "--config=DIR/none.py", "--topology=v5e:4x8"),
+      "--config=DIR/none.py: TypeError: get_config must return a ConfigDict, "
+      "got NoneType.",
+    ),
+    (
+      ("experiments.main", "--config=DIR/sweep.py", "--workdir=DIR/run"),
+      "ValueError: sweep: run 'second': Unknown config key 'lr'; known keys: ",
+    ),
+    (
+      ("experiments.main", DIGITS, "--config.lr=1", "--workdir=DIR"),
+      "Unknown config key 'lr'; known keys: alpha, ",
+    ),
+    (
+      ("experiments.main", DIGITS, "--config.seed=-1", "--workdir=DIR/run"),
+      "ValueError: seed must be an integer from 0 to 4,294,967,295, got -1.",
+    ),
+    (
+      ("experiments.main", DIGITS, "--config.beta=x", "--workdir=DIR"),
+      "--config.beta must be a number in (-inf, inf), finite in float32, or "
+      "None, got 'x'.",
+    ),
+    (
+      ("experiments.main", f"{DIGITS}:alpha=x", "--workdir=DIR"),
+      "ValueError: alpha must be a number in (-inf, inf), finite in float32, ",
+    ),
+    (
+      ("experiments.main", DIGITS, "--config.model_options.width=8"),
+      "--config.model_options.width: a model's options are given with the "
+      f"config's file, {DIGITS}:model_options.width=VALUE.",
+    ),
+    (
+      ("experiments.main", DIGITS, "--workdir=DIR/damaged"),
+      "ValueError: DIR/damaged/config.json is damaged (Expecting value: line 1",
+    ),
+    (
+      ("experiments.report", "DIR/other"),
+      "ValueError: DIR/other/config.json is damaged (a list and no object)",
     ),
     (
       ("experiments.main", "word", DIGITS, "--workdir=DIR"),
@@ -65,6 +131,11 @@ def test_a_mistake_ends_in_a_line(tmp_path, words, message):
   (tmp_path / "damaged").mkdir()
   (tmp_path / "damaged" / "config.json").write_text('{"seed":')
   (tmp_path / "damaged" / "metrics.jsonl").touch()
+  (tmp_path / "other").mkdir()
+  (tmp_path / "other" / "config.json").write_text("[1]")
+  (tmp_path / "other" / "metrics.jsonl").touch()
+  for name, body in FILES.items():
+    (tmp_path / name).write_text(body)
   words = [word.replace("DIR", str(tmp_path)) for word in words]
   if "prepare" in words[0]:
     words.append("--shards=x")
@@ -73,6 +144,7 @@ def test_a_mistake_ends_in_a_line(tmp_path, words, message):
   last = done.stderr.splitlines()[-1]
   assert last.startswith(message.replace("DIR", str(tmp_path))), done.stderr
   assert "Traceback" not in done.stderr
+  assert not (tmp_path / "run").exists()  # nothing had begun
 
 
 SEVERAL = """

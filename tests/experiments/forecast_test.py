@@ -53,6 +53,14 @@ ENTRY %main {
 """  # noqa: E501  (the compiler's own lines)
 
 
+def test_a_length_in_epochs_is_told_in_steps():
+  config = digits.get_config("method=mixup,batch_size=96")
+  config.epochs = 2.5
+  known = [{"name": "mixup", "changes": {}}]  # nothing is left to compile
+  result = forecast(config, "v5e:2x2", known=known)
+  assert result["total_steps"] == 16  # of 600 examples
+
+
 def test_counts_collectives_by_hand():
   assert hlo.collectives(MODULE) == {
     # 7 * 7 * 3 * 8 * 4 + 4 + 10 * 2; 2 * 2 * 8 * 4; 5 * 4 + 3 * 4.

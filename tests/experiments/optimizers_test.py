@@ -29,6 +29,43 @@ def test_without_warm_up_it_starts_at_the_peak():
   np.testing.assert_allclose(optimizers.schedule(config())(0), 1.6, rtol=1e-6)
 
 
+def test_a_constant_rate_is_the_peak_after_the_warm_up():
+  rate = optimizers.schedule(config(schedule="constant"))
+  assert [float(rate(k)) for k in (0, 50, 100)] == [np.float32(1.6)] * 3
+  rate = optimizers.schedule(config(schedule="constant", warmup_steps=4))
+  np.testing.assert_allclose(
+    [rate(k) for k in (0, 1, 4, 99)], [0.0, 0.4, 1.6, 1.6], rtol=1e-6
+  )
+
+
+def test_steps_multiply_the_rate_at_each_boundary():
+  """Halved every 50 of 200 epochs, in a run of 100 steps."""
+  rate = optimizers.schedule(
+    config(schedule="steps", schedule_boundaries=(0.25, 0.5, 0.75))
+  )
+  at = jnp.array([0, 24, 25, 49, 50, 74, 75, 99])
+  np.testing.assert_allclose(
+    [rate(k) for k in at], [1.6, 1.6, 0.8, 0.8, 0.4, 0.4, 0.2, 0.2], rtol=1e-6
+  )
+
+
+def test_boundaries_that_fall_on_one_step_all_count():
+  rate = optimizers.schedule(
+    config(
+      schedule="steps",
+      schedule_boundaries=(0.31, 0.32, 0.9),
+      schedule_factor=0.1,
+      total_steps=10,
+      warmup_steps=2,
+    )
+  )
+  np.testing.assert_allclose(
+    [rate(k) for k in (1, 2, 3, 8, 9)],
+    [0.8, 1.6, 0.016, 0.016, 0.0016],
+    rtol=1e-5,
+  )
+
+
 def test_a_warm_up_longer_than_the_run_is_an_error():
   with pytest.raises(ValueError, match="warmup_steps=100 .* total_steps=100"):
     optimizers.schedule(config(warmup_steps=100))
@@ -80,6 +117,25 @@ def test_adamw_decays_apart_from_the_gradient():
   np.testing.assert_allclose(updates["kernel"], -0.1 * 1.6, rtol=1e-5)
 
 
+def test_adam_has_l2_in_the_gradient():
+  optimizer = optimizers.create(
+    config(optimizer="adam", learning_rate=0.1, weight_decay=0.3, b1=0.9),
+    linen.decays,
+  )
+  params = {"kernel": jnp.array(2.0), "bias": jnp.array(2.0)}
+  grads = {"kernel": jnp.array(-0.6), "bias": jnp.array(5.0)}
+  updates, state = optimizer.update(grads, optimizer.init(params), params)
+  # The kernel's gradient, -0.6 + 0.3 * 2, is none; the bias's step is the rate.
+  np.testing.assert_allclose(updates["kernel"], 0.0, atol=1e-6)
+  np.testing.assert_allclose(updates["bias"], -0.1, rtol=1e-5)
+  # Moments of 5 and -5: (0.9 * 0.5 - 0.5) / (1 - 0.81) over a root of 25.
+  grads = {"kernel": jnp.array(-0.6), "bias": jnp.array(-5.0)}
+  updates, _ = optimizer.update(grads, state, params)
+  rate = float(optimizers.schedule(config(learning_rate=0.1))(1))
+  moment = (0.9 * 0.5 - 0.5) / (1 - 0.81)
+  np.testing.assert_allclose(updates["bias"], -rate * moment / 5, rtol=1e-4)
+
+
 def test_clipping_is_by_the_global_norm():
   optimizer = optimizers.create(
     config(optimizer="sgd", learning_rate=1.0, momentum=0.0, grad_clip=1.0),
@@ -93,7 +149,7 @@ def test_clipping_is_by_the_global_norm():
 
 def test_without_decay_no_parameter_need_be_known():
   params = {"gate": jnp.array(2.0)}
-  for name in ("sgd", "adamw"):
+  for name in ("sgd", "adam", "adamw"):
     optimizer = optimizers.create(config(optimizer=name), linen.decays)
     optimizer.update(params, optimizer.init(params), params)
   with pytest.raises(ValueError, match=r"weight_decay: .*\['gate'\] is not"):

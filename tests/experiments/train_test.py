@@ -331,7 +331,7 @@ def test_a_sweep_runs_every_entry_with_every_seed_and_reports(tmp_path):
     (
       "model=resnet51",
       (),
-      "ValueError: name must be one of coatnet0.*got 'resnet51'",
+      "ValueError: model must be one of coatnet0.*got 'resnet51'",
     ),
     (
       "mix_at=stage9",

@@ -13,6 +13,7 @@ NAMES = (
   "coatnet1",
   "coatnet2",
   "coatnet3",
+  "gin",
   "mlp",
   "resnet20",
   "resnet50",
@@ -37,6 +38,13 @@ SIZE_OPTIONS = {
 
 def images(size, batch=1, dtype=jnp.float32):
   return jax.ShapeDtypeStruct((batch, size, size, 3), dtype)
+
+
+def graphs(batch=1):
+  count = jax.ShapeDtypeStruct((batch,), jnp.int32)
+  nodes = jax.ShapeDtypeStruct((batch, 28), jnp.int16)
+  edges = jax.ShapeDtypeStruct((batch, 66, 2), jnp.int16)
+  return models.Graphs(nodes, edges, count, count, num_labels=7)
 
 
 def shapes(model, x):
@@ -86,6 +94,14 @@ def test_sizes_and_costs(name, size, num_classes, params, stats, cost):
   assert macs_per_image(model, size) == cost
 
 
+def test_the_size_of_gin():
+  """Four updates of 64 and 64, the first of 7 labels; 263 sums, 64, 2."""
+  v = shapes(models.create("gin", 2), graphs())
+  updates = 7 * 64 + 7 * 64 * 64 + 8 * 2 * 64
+  assert count(v["params"]) == updates + 264 * 64 + 65 * 2
+  assert count(v["batch_stats"]) == 8 * 2 * 64
+
+
 # The larger CoAtNets are CoAtNet-0's code, and take long to trace.
 @pytest.mark.parametrize(
   "name", [name for name in NAMES if name not in LARGER_COATNETS]
@@ -94,7 +110,7 @@ def test_sizes_and_costs(name, size, num_classes, params, stats, cost):
 @pytest.mark.parametrize("train", [False, True])
 def test_every_model_is_called_alike(name, dtype, train):
   model = models.create(name, 7, dtype=dtype, axis_name="batch")
-  x = images(32, batch=4)
+  x = graphs(batch=4) if name == "gin" else images(32, batch=4)
   v = shapes(model, x)
   assert {leaf.dtype for leaf in jax.tree.leaves(v)} == {jnp.dtype("float32")}
   # Wide inputs and outputs, and the compute dtype between them.

@@ -99,3 +99,19 @@ def test_a_file_that_is_not_idx_is_named(tmp_path):
       file.write(b"plain text")
   with pytest.raises(ValueError, match="not an idx file"):
     images.load_fashion_mnist(config(data_dir=str(tmp_path)))
+
+
+def test_an_idx_file_cut_short_is_named(tmp_path):
+  path = tmp_path / "values.gz"
+  head = bytes([0, 0, 8, 1]) + np.array([900], ">i4").tobytes()
+  whole = gzip.compress(head + np.random.default_rng(0).bytes(900))
+  path.write_bytes(whole)
+  assert images.read_idx(path).shape == (900,)
+  for wrong, message in (
+    (whole[:500], "values.gz is damaged .*; download it again"),
+    (b"not gzip", "values.gz is damaged .*; download it again"),
+    (gzip.compress(head + bytes(7)), r"expected \[900\] bytes, got 7"),
+  ):
+    path.write_bytes(wrong)
+    with pytest.raises(ValueError, match=message):
+      images.read_idx(path)

@@ -119,7 +119,7 @@ def test_groups_numbered_names_outside_seed_folders(tmp_path, make_run, table):
   }
 
 
-@pytest.mark.parametrize("key", sorted(common.FREE_KEYS))
+@pytest.mark.parametrize("key", sorted(common.free_keys()))
 def test_groups_ignore_what_leaves_numbers_alone(
   tmp_path, key, make_run, table
 ):

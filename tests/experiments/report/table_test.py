@@ -81,7 +81,7 @@ def test_what_is_not_finite_is_null(tmp_path, evaluation, make_run, summary):
 
 def test_live_weights(two, table):
   text = report.write([two], two / "out", weights="live")
-  assert table(text)["mixup"]["test error (%)"] == "**50.00 ± 0.00**"
+  assert table(text)["mixup"]["test error (%)"] == "50.00 ± 0.00"
   assert "last step's weights" in text
 
 
@@ -133,6 +133,19 @@ def test_bold_marks_every_mean_that_reads_as_lowest(
     "erm": "**9.00**",
     "mixup": "10.00",
   }
+
+
+def test_no_bold_among_equals(tmp_path, make_group, table):
+  for method in ("mixup", "erm", "dat"):
+    make_group(tmp_path / method, {0: 0.0, 1: 0.004}, method=method)
+  text = report.write([tmp_path], tmp_path / "out")
+  assert "**" not in text and "Bold" not in text
+  # Equal but for one: the equals are the best.
+  make_group(tmp_path / "cutmix", {0: 1.0}, method="cutmix")
+  rows = table(report.write([tmp_path], tmp_path / "out"))
+  shown = {name: row["test error (%)"] for name, row in rows.items()}
+  assert shown["cutmix"] == "1.00"
+  assert {v for k, v in shown.items() if k != "cutmix"} == {"**0.00 ± 0.00**"}
 
 
 def test_nothing_bold_where_nothing_is_better(tmp_path, make_group, table):
@@ -205,10 +218,10 @@ def test_pgd_columns_where_measured(
   assert list(rows["mixup"])[5:9] == columns
   cells = {name: [row[c] for c in columns] for name, row in rows.items()}
   assert cells == {
-    "mixup": ["**37.50**", "—", "50.00", "—"],
-    "erm": ["**37.50**", "—", "—", "75.00"],
-    "dat": ["**37.50**", "25.00", "—", "—"],
-    "cutmix": ["**37.50**", "—", "—", "—"],
+    "mixup": ["37.50", "—", "50.00", "—"],
+    "erm": ["37.50", "—", "—", "75.00"],
+    "dat": ["37.50", "25.00", "—", "—"],
+    "cutmix": ["37.50", "—", "—", "—"],
     "before": ["—", "—", "—", "—"],
   }
   assert "PGD-n takes n steps" in text and "l∞ unless l2 is said" in text

@@ -1,0 +1,332 @@
+"""MixupE's table 4, at the paper's own size: ERM, Mixup and MixupE on tables.
+
+  python -m experiments.studies.tabular --data_dir=FOLDER --workdir=DIR \
+    --out=experiments/results/tabular
+
+FOLDER holds UCI's files, see experiments/configs/tabular.py, which has the
+protocol. For every data set the paper's whole grid is trained (see GRID) as one
+sweep, in DIR/NAME; validation chooses each method's cell, and its runs are
+tested. Resumable: the same command goes on where it was stopped. --out gets
+tabular.json, tabular.md and tabular.png.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+import json
+from typing import Any
+
+from absl import flags, logging
+from matplotlib.figure import Figure
+from ml_collections import ConfigDict
+import numpy as np
+
+from experiments import cli
+from experiments.configs import tabular
+from experiments.figures import drawing
+from experiments.sweep import grid, results, selection, together, training
+from experiments.sweep.selection import Estimate
+from experiments.workdir import provenance, storage
+
+SETS = (
+  "arrhythmia",
+  "letter",
+  "balance_scale",
+  "mfeat_factors",
+  "mfeat_fourier",
+  "mfeat_karhunen",
+  "mfeat_morphological",
+  "mfeat_zernike",
+  "mfeat_pixel",
+  "cmc",
+  "optdigits",
+  "pendigits",
+  "iris",
+  "abalone",
+  "mnist_784",
+)
+ALPHAS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+ETAS = (1e-4, 1e-3, 1e-2, 0.1, 1.0)
+SEEDS = range(5)
+# 42,000 training rows of 784 columns: the paper's grid would take a day.
+SMOKE = dict(alphas=(0.1,), etas=(0.1,), seeds=range(2))
+THINNED: dict[str, dict[str, Any]] = {
+  "mnist_784": dict(alphas=(0.1, 1.0), etas=(1e-2, 1.0), seeds=range(3))
+}
+METHODS = {"ERM": "erm", "Mixup": "mixup", "MixupE": "mixupe"}
+# Of a result's test part -> title, scale.
+METRICS = {
+  "error": ("test error (%)", 100.0),
+  "loss": ("NLL (nats)", 1.0),
+  "calibration_error": ("calibration error (%)", 100.0),
+  "scaled_loss": ("NLL, scaled (nats)", 1.0),
+  "scaled_calibration_error": ("calibration error, scaled (%)", 100.0),
+}
+
+_DATA_DIR = flags.DEFINE_string(
+  "data_dir", None, "The folder of the data sets' files.", required=True
+)
+_WORKDIR = flags.DEFINE_string(
+  "workdir", None, "The folder of the sweeps.", required=True
+)
+_OUT = flags.DEFINE_string(
+  "out", None, "Folder for the table, its numbers and picture.", required=True
+)
+_SETS = flags.DEFINE_list("sets", list(SETS), "The data sets.")
+_SMOKE = flags.DEFINE_bool(
+  "smoke", False, "Seconds instead of minutes: shows only that it runs."
+)
+
+
+def make_config(name: str, data_dir: str, *, epochs: float) -> ConfigDict:
+  """Returns what a data set's runs have in common.
+
+  Their weights are the last step's, not an average, as the paper's are.
+  """
+  config = tabular.get_config(f"dataset={name},temperature_scaling=True")
+  config.data_dir = data_dir
+  config.epochs = config.eval_every_epochs = epochs
+  config.polyak_rate = 0.0
+  return config
+
+
+def grids(
+  alphas: Sequence[float] = ALPHAS,
+  etas: Sequence[float] = ETAS,
+  seeds: Sequence[int] = SEEDS,
+) -> list[str]:
+  """Returns the grids of the three methods, see `experiments.sweep.grid`."""
+  own = f"seed={','.join(map(str, seeds))}"
+  alpha = f"alpha={','.join(map(str, alphas))}"
+  eta = f"eta={','.join(map(str, etas))}"
+  return [
+    f"method=erm;{own}",
+    f"method=mixup;{alpha};{own}",
+    f"method=mixupe;{alpha};{eta};{own}",
+  ]
+
+
+def metric(name: str):
+  """Returns what `METRICS` means by a name, of a result's part, scaled."""
+  _, scale = METRICS[name]
+  if name == "error":
+    return lambda part: scale * selection.error(part)
+  return lambda part: scale * part[name]
+
+
+def summarize(found: Sequence[results.Result]) -> dict[str, Any]:
+  """Returns what the table says of one data set's results.
+
+  Args:
+    found: of `grids`, all of them.
+
+  Returns:
+    "methods": name -> its chosen "cell", "validation_error" (%) and "test",
+    metric's mean, standard error and number of runs; "differences": "MixupE -
+    Mixup" and "Mixup - ERM" -> each metric's paired mean and interval;
+    "diverged": how many runs did; "seconds" of all.
+  """
+  chosen = {}
+  methods = {}
+  for title, method in METHODS.items():
+    own = [result for result in found if result["method"] == method]
+    cell, by_run = selection.select(own)
+    chosen[title] = by_run
+    validation = [
+      100.0 * selection.error(r["validation"]) for r in by_run.values()
+    ]
+    methods[title] = {
+      "cell": {k: v for k, v in cell.items() if k != "method"},
+      "validation_error": _rounded(np.mean(validation)),
+      "test": {
+        name: _told(selection.tested(by_run, metric(name))) for name in METRICS
+      },
+    }
+  return {
+    "methods": methods,
+    "differences": {
+      f"{ours} - {theirs}": {
+        name: _told(
+          selection.paired(chosen[ours], chosen[theirs], metric(name))
+        )
+        for name in METRICS
+      }
+      for ours, theirs in (("MixupE", "Mixup"), ("Mixup", "ERM"))
+    },
+    "runs": len(found),
+    "diverged": sum("diverged_at" in result for result in found),
+    "seconds": round(sum(result["seconds"] for result in found)),
+  }
+
+
+def markdown(summary: Mapping[str, Any]) -> str:
+  """Returns the table of errors, and that of likelihood and calibration."""
+  first = [
+    ["data set", *METHODS, "alpha", "alpha, eta", "MixupE − Mixup, paired (%)"],
+    ["---", *["--:"] * 6],
+  ]
+  second = [
+    ["data set", "metric", *METHODS, "MixupE − Mixup, paired"],
+    ["---", "---", *["--:"] * 4],
+  ]
+  for name, one in summary.items():
+    methods = one["methods"]
+    cells = {title: value["cell"] for title, value in methods.items()}
+    difference = one["differences"]["MixupE - Mixup"]
+    first.append(
+      [
+        name,
+        *(_shown(methods[title]["test"]["error"], 2) for title in METHODS),
+        f"{cells['Mixup']['alpha']:g}",
+        f"{cells['MixupE']['alpha']:g}, {cells['MixupE']['eta']:g}",
+        _interval(difference["error"], 2),
+      ]
+    )
+    for field in list(METRICS)[1:]:
+      title, scale = METRICS[field]
+      decimals = 2 if scale == 100.0 else 4
+      second.append(
+        [
+          name,
+          title,
+          *(_shown(methods[t]["test"][field], decimals) for t in METHODS),
+          _interval(difference[field], decimals),
+        ]
+      )
+  lines = lambda rows: "".join(f"| {' | '.join(row)} |\n" for row in rows)
+  return (
+    "Test error (%), mean ± standard error over seeds, of the cell that the "
+    "validation error chose; the paired difference with its 95 % interval by "
+    "Student's t.\n\n"
+    f"{lines(first)}\nOf the same cells; scaled: at the temperature that the "
+    f"validation rows chose.\n\n{lines(second)}"
+  )
+
+
+def draw(summary: Mapping[str, Any], caption: str, target: Any) -> None:
+  """Writes the paired differences, data set by data set, as a picture."""
+  shown = ("error", "loss", "calibration_error")
+  with drawing.style():
+    figure, panels = drawing.new(len(shown), height=1.2 + 0.28 * len(summary))
+    _panels(figure, panels, summary, shown)
+  drawing.save(figure, caption, target)
+
+
+def _panels(
+  figure: Figure, panels: Any, summary: Mapping[str, Any], shown: Sequence[str]
+) -> None:
+  names = list(summary)
+  for k, (field, panel) in enumerate(zip(shown, panels, strict=False)):
+    panel.axvline(0.0, color="0.7", linewidth=1.0)
+    for row, name in enumerate(names):
+      for color, offset, pair in (
+        ("C0", -0.12, "Mixup - ERM"),
+        ("C1", 0.12, "MixupE - Mixup"),
+      ):
+        told = summary[name]["differences"][pair][field]
+        panel.plot(
+          [told["low"], told["high"]],
+          [row + offset] * 2,
+          color=color,
+          linewidth=2,
+        )
+        panel.plot(
+          told["mean"],
+          row + offset,
+          "o",
+          color=color,
+          label=pair.replace("-", "−") if row == 0 else None,
+        )
+    panel.set_yticks(range(len(names)), names if k == 0 else [""] * len(names))
+    panel.set_ylim(len(names) - 0.5, -0.5)
+    panel.set_xlabel(f"difference in {METRICS[field][0]}")
+  figure.legend(
+    *panels[0].get_legend_handles_labels(),
+    loc="outside upper center",
+    ncols=2,
+  )
+
+
+def caption(summary: Mapping[str, Any]) -> str:
+  """Returns what the table shows in a sentence or two, from its numbers."""
+  pair = [one["differences"]["MixupE - Mixup"] for one in summary.values()]
+
+  def counts(field):
+    better = sum(told[field]["high"] < 0.0 for told in pair)
+    worse = sum(told[field]["low"] > 0.0 for told in pair)
+    return better, worse, len(pair) - better - worse
+
+  told = []
+  for field, name in (
+    ("error", "error"),
+    ("loss", "likelihood"),
+    ("calibration_error", "calibration"),
+  ):
+    better, worse, open_ = counts(field)
+    told.append(
+      f"in {name} better on {better}, worse on {worse}, "
+      f"not told apart on {open_}"
+    )
+  mean = float(np.mean([t["error"]["mean"] for t in pair]))
+  return (
+    f"MixupE against Mixup on {len(pair)} data sets, paired by seed, 95 % "
+    f"intervals: {'; '.join(told)}. Mean difference in test error "
+    f"{mean:+.2f} %."
+  )
+
+
+def _told(number: Estimate) -> dict[str, Any]:
+  return {
+    name: value if isinstance(value, int) else _rounded(value)
+    for name, value in number._asdict().items()
+  }
+
+
+def _rounded(value: Any) -> float | None:
+  return float(f"{value:.5g}") if np.isfinite(value) else None
+
+
+def _shown(told: Mapping[str, Any], decimals: int) -> str:
+  text = f"{told['mean']:.{decimals}f}"
+  if told["standard_error"] is not None:
+    text += f" ± {told['standard_error']:.{decimals}f}"
+  return text
+
+
+def _interval(told: Mapping[str, Any], decimals: int) -> str:
+  text = f"{told['mean']:+.{decimals}f}"
+  if told["low"] is not None:
+    text += f" ({told['low']:+.{decimals}f} to {told['high']:+.{decimals}f})"
+  return text.replace("-", "−")
+
+
+def main() -> None:
+  """Trains what is missing, and writes the table."""
+  logging.set_verbosity(logging.INFO)
+  together.use_all_cores()
+  out = storage.path(_OUT.value)
+  out.mkdir(parents=True, exist_ok=True)
+  target = out / "tabular.json"
+  summary = json.loads(target.read_text())["sets"] if target.exists() else {}
+  for name in _SETS.value:
+    base = make_config(
+      name, _DATA_DIR.value, epochs=1.0 if _SMOKE.value else 25.0
+    )
+    thinned = SMOKE if _SMOKE.value else THINNED.get(name, {})
+    points = grid.points(grids(**thinned), base)
+    logging.info("%s", name)
+    found = training.run(points, base, storage.path(_WORKDIR.value) / name)
+    summary[name] = summarize(found)
+    ordered = {key: summary[key] for key in (*SETS, *summary) if key in summary}
+    told = caption(ordered)
+    made_with = provenance.describe("experiments.studies.tabular")
+    storage.write_json(
+      target, {"made_with": made_with, "caption": told, "sets": ordered}
+    )
+    storage.write(out / "tabular.md", f"{markdown(ordered)}\n{told}\n")
+    draw(ordered, told, out / "tabular.png")
+    logging.info("%s", told)
+
+
+if __name__ == "__main__":
+  cli.run(main, resumable=True)
