@@ -54,8 +54,8 @@ def beta_moment(
 def shift_moments(policy: policies.MixingPolicy, order: int) -> chex.Array:
   """E[(1 - lam)^j] under the policy's DAT equivalent, for j = 0..order.
 
-  Exact for every policy of `jaxmix.policies` but `weighted` with a weight that
-  is no polynomial.
+  Exact for every policy of `jaxmix.policies` but `weighted`, whose own
+  quadrature has a tolerance.
 
   Args:
     policy: see `jaxmix.policies`.
