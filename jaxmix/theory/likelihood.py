@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmix import checks, taylor
+from jaxmix import checks
 
 LogitFn = Callable[[chex.Array], chex.Array]
 LogPartition = Callable[[chex.Array], chex.Array]
@@ -43,8 +43,7 @@ def log_partition(logits: chex.Array) -> chex.Array:
     1.3863
   """
   if logits.ndim == 0:
-    # `jax.nn.softplus` loses its second derivative at 0 in Taylor mode.
-    return taylor.softplus(logits)
+    return jax.nn.softplus(logits)
   return jax.nn.logsumexp(logits)
 
 
@@ -97,10 +96,10 @@ def loss_of_logits(
   if logits.ndim == 0:
     y = label.astype(logits.dtype)
     # softplus(f) - f = softplus(-f).
-    return (1.0 - y) * _softplus(logits) + y * _softplus(-logits)
+    return (1.0 - y) * jax.nn.softplus(logits) + y * jax.nn.softplus(-logits)
   chosen, hard = _hard(label, len(logits))
   others = jax.nn.logsumexp(jnp.where(chosen, -jnp.inf, logits))
-  near = _softplus(others - label_dot(logits, label))
+  near = jax.nn.softplus(others - label_dot(logits, label))
   if label.ndim == 0:
     return near
   plain = log_partition(logits) - label_dot(logits, label)
@@ -250,18 +249,8 @@ def check_data(
   return shape
 
 
-def _softplus(x):
-  """log(1 + exp x) to the precision of its own size, smooth at 0 to any order.
-
-  Both choices take the same side at 0, so that all derivatives do.
-  """
-  below = jnp.where(x < 0.0, x, -x)
-  return jnp.where(x < 0.0, 0.0, x) + jnp.log1p(jnp.exp(below))
-
-
 def _hard(label, num_classes):
   """(which class is the label, none if it is soft; whether it is hard)."""
-  # By primitives that Taylor mode knows, which argmax, iota and all are not.
   if label.ndim == 0:
     classes = np.arange(num_classes, dtype=np.int32)
     return classes == label.astype(jnp.int32), True
