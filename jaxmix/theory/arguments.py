@@ -81,16 +81,19 @@ def apart(logit_fn: Callable[[chex.Array], chex.Array], x: chex.Array) -> None:
     )
   if len(x) < 2 or meshes.is_split(x) or not _is_known(x):
     return
-  found = [known(logit_fn(x[:size])) for size in (_LOOKED_AT, 1)]
-  together, alone = (None if v is None else np.float64(v[0]) for v in found)
+  some = x[:_LOOKED_AT]
+  together = known(logit_fn(some))
+  alone = known(jax.vmap(lambda point: logit_fn(point[None])[0])(some))
   if together is None or alone is None:
     return
-  eps = jnp.finfo(jax.eval_shape(logit_fn, x).dtype).eps
-  scale = 1.0 + np.max(np.abs(alone), where=np.isfinite(alone), initial=0.0)
   # Half of the digits: passes over one and over four round differently.
-  precision = float(eps) ** 0.5 * scale
-  if not np.allclose(together, alone, 0.0, precision, equal_nan=True):
+  precision = float(jnp.finfo(together.dtype).eps) ** 0.5
+  together, alone = (v.astype(np.float64) for v in (together, alone))
+  size = np.max(np.abs(alone), where=np.isfinite(alone), initial=1.0)
+  same = np.isclose(together, alone, 0.0, precision * size, equal_nan=True)
+  if not same.all():
+    i = int(np.argwhere(~same)[0, 0])
     raise ValueError(
-      f"logit_fn maps x[0] to {np.ravel(alone)[:3]} alone and to "
-      f"{np.ravel(together)[:3]} beside others. {remedy}"
+      f"logit_fn maps x[{i}] to {np.ravel(alone[i])[:3]} alone and to "
+      f"{np.ravel(together[i])[:3]} beside others. {remedy}"
     )

@@ -116,9 +116,13 @@ def test_half_precision_and_more_examples_than_dimensions():
   np.testing.assert_allclose(found, expected, rtol=0.1, atol=0.01)
 
 
+KEY = jax.random.key(0)
 BATCH_NORM = {
   "jaxmix's": None,
   "a plain one": lambda x: many((x - x.mean(0)[None]) / x.std(0)[None]),
+  "dropout": lambda x: many(
+    jnp.where(jax.random.bernoulli(KEY, 0.5, x.shape), 2.0 * x, 0.0 * x)
+  ),
   "a mean of logits": lambda x: many(x) - many(x).mean(0)[None],
 }
 
@@ -147,7 +151,7 @@ def test_the_projects_batch_norm_is_refused_under_jit_too():
     jax.eval_shape(lambda x: loss(x, True), x)
 
 
-EYE, KEY = np.eye(D, dtype=np.float32), jax.random.key(0)
+EYE = np.eye(D, dtype=np.float32)
 CURVE = theory.gaussian_curvature(jnp.square)
 
 
