@@ -111,9 +111,9 @@ def taylor_penalty(
 
   The directional terms of MixupE's Theorem 1 along xbar - x_i; j = 1 is
   `exact_directional_penalty`. The paper enhances the first and names the others
-  as future work. They come from one Taylor-mode pass where `jaxmix.taylor`
-  knows every primitive of the model, else by nesting forward mode. Statistics
-  of the batch are held, as there.
+  as future work. They are what nested forward mode gives, at kinks and under
+  custom_jvp rules too, see `jaxmix.taylor`. Statistics of the batch are held,
+  as there.
 
   Args:
     apply_fn: maps an array of inputs to logits.
@@ -127,7 +127,8 @@ def taylor_penalty(
     float32 [J, B].
 
   Raises:
-    TypeError: if x is not one floating point array, or labels make no sense.
+    TypeError: if x is not one floating point array, labels make no sense, or
+      the model has a custom_vjp, which forward mode cannot follow.
     ValueError: if shapes do not fit, the link is unknown or order < 1.
 
   Example:

@@ -1,46 +1,45 @@
 """Derivatives of any order along a line, without Hessians or tensors.
 
-`jax.experimental.jet` does it in one pass whose cost grows with the square of
-the order, but knows some hundred primitives and no custom derivatives (which
-`jax.nn.relu` has). So the function is traced, its calls are inlined, and jet is
-used where it knows every primitive that is left; elsewhere (max pooling, loops,
-arrays that a mesh with explicit axes splits) forward mode is nested, at a cost
-that doubles with each order.
+Forward mode nested in itself gives them, but computes the lower ones again and
+again: its cost doubles with each order. So fn is traced, and its equations are
+followed one by one, each taking the derivatives of its inputs to those of its
+output. Products have Leibniz's rule. Any other equation has its own rule of
+forward mode, a custom one included, which is a program in the inputs and their
+first derivatives, and is followed with one order less.
+
+So all orders know the same primitives, and say the same at kinks and ties:
+what `jax.jvp` says. A layer that is linear costs one application an order, and
+none where a derivative is known to be zero.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 import math
+import os
 from typing import Any
 
 import chex
 import jax
-from jax.experimental import jet
 import jax.extend.core as core
+from jax.interpreters import ad
 import jax.numpy as jnp
 
-from jaxmix import meshes
+# Where functions with custom rules are defined whose rules can be trusted.
+_OWN = os.path.dirname(jax.__file__)
+# A value and its derivatives along the line, the first first; None is a zero.
+_Series = list[Any]
 
-# Calls that stand for the program inside them. Custom derivatives are dropped:
-# they restate the program's own, except at kinks (jax.nn.relu at 0).
-_CALLS = frozenset(
-  [
-    "checkpoint",
-    "closed_call",
-    "core_call",
-    "custom_jvp_call",
-    "custom_vjp_call",
-    "custom_vjp_call_jaxpr",
-    "jit",
-    "pjit",
-    "remat",
-    "remat2",
-  ]
-)
-# jet's rule for it fails where one of the two is a scalar (jax.nn.relu6).
-_BROKEN = frozenset(["min"])
-_BODIES = ("call_jaxpr", "fun_jaxpr", "jaxpr")
+# Calls that stand for the program inside them, and the parameter it is in.
+_CALLS = {
+  "closed_call": "call_jaxpr",
+  "core_call": "call_jaxpr",
+  "jit": "jaxpr",
+  "pjit": "jaxpr",
+}
+# Linear in each of two inputs. By their own rule of forward mode the number of
+# terms would double with each order.
+_PRODUCTS = frozenset(["conv_general_dilated", "dot_general", "mul"])
 
 
 def derivatives(
@@ -50,6 +49,9 @@ def derivatives(
   order: int,
 ) -> list[chex.Array]:
   """d^j/da^j fn(x + a direction) at a = 0, for j = 0..order.
+
+  They are what nested forward mode gives, at kinks and under custom derivatives
+  too. Loops and branches in fn do cost as nested forward mode, twice an order.
 
   Args:
     fn: maps an array to an array.
@@ -61,7 +63,9 @@ def derivatives(
     order + 1 arrays shaped as fn's result, fn(x) itself first.
 
   Raises:
-    ValueError: if order < 0.
+    TypeError: if x is not floating point, or fn has a custom_vjp, which forward
+      mode cannot follow.
+    ValueError: if order < 0 or shapes differ.
 
   Example:
     >>> derivatives = jaxmix.taylor.derivatives
@@ -71,15 +75,18 @@ def derivatives(
   """
   if order < 0:
     raise ValueError(f"order must be at least 0, got {order}.")
-  # Taylor mode fills in zeros that are whole, beside values that a mesh splits.
-  if order > 2 and not meshes.is_split(x):
-    traced = jax.make_jaxpr(fn)(x)
-    if all(_known(primitive) for primitive in _primitives(traced)):
-      inlined = lambda x: _evaluate(traced, x)[0]
-      still = [jnp.zeros_like(x)] * (order - 1)
-      value, rest = jet.jet(inlined, (x,), ([direction, *still],))
-      return [value, *rest]
-  return _nested(fn, x, direction, order)
+  x = jnp.asarray(x)
+  if not jnp.issubdtype(x.dtype, jnp.inexact):
+    raise TypeError(f"x must be floating point, got {x.dtype}.")
+  if jnp.shape(direction) != x.shape:
+    raise ValueError(
+      f"direction must be shaped like x, {x.shape}, got {jnp.shape(direction)}."
+    )
+  direction = jnp.asarray(direction, x.dtype)
+  traced = jax.make_jaxpr(fn)(x)
+  if any(map(_is_strange, _equations(traced.jaxpr))):
+    return _nested(fn, x, direction, order)
+  return _along(traced, [x, direction, *[None] * order][: order + 1])
 
 
 def compose(
@@ -97,41 +104,16 @@ def compose(
   Returns:
     As many derivatives of fn(x(a)), the first first.
   """
-  traced = jax.make_jaxpr(fn)(x)
-  known = all(_known(primitive) for primitive in _primitives(traced))
-  if known and not meshes.is_split(x):
-    return jet.jet(fn, (x,), (list(series),))[1]
-  # Inside shard_map with check_vma=True constants are marked as varying, by a
-  # primitive that jet does not know; for a mesh's explicit axes see above.
-  path = lambda a: (
-    x + sum(a**j / math.factorial(j) * term for j, term in enumerate(series, 1))
-  )
-  start = jnp.zeros((), x.dtype)
-  along = lambda a: fn(path(a))
-  return _nested(along, start, jnp.ones_like(start), len(series))[1:]
+  return _along(jax.make_jaxpr(fn)(x), [x, *series])[1:]
 
 
-def softplus(x: chex.Array) -> chex.Array:
-  """log(1 + exp x), elementwise, as a sum over two classes.
-
-  `jax.nn.softplus`, a maximum and a correction, loses its second derivative at
-  0 in Taylor mode.
-
-  Args:
-    x: any shape, floats.
-
-  Returns:
-    Shaped like x.
-  """
-  return jax.nn.logsumexp(jnp.stack([jnp.zeros_like(x), x]), axis=0)
-
-
-def _known(primitive: core.Primitive) -> bool:
-  return primitive in jet.jet_rules and primitive.name not in _BROKEN
+def _along(traced: core.ClosedJaxpr, series: _Series) -> list[chex.Array]:
+  (found,) = _follow(traced, [series], len(series) - 1)
+  return [_or_zero(term, found[0]) for term in found]
 
 
 def _nested(fn, x, direction, order):
-  """By a jvp of a jvp of ...: any primitive, twice the cost per order."""
+  """By a jvp of a jvp of ...: any rule, twice the cost per order."""
   if order == 0:
     return [fn(x)]
   below = lambda x: _nested(fn, x, direction, order - 1)
@@ -139,47 +121,165 @@ def _nested(fn, x, direction, order):
   return [*values, moved[-1]]
 
 
-def _body(equation: core.JaxprEqn) -> core.ClosedJaxpr | None:
-  """The program an equation calls, or None if it is no plain call."""
-  if equation.primitive.name not in _CALLS:
-    return None
-  for name in _BODIES:
-    body: Any = equation.params.get(name)
-    if isinstance(body, core.ClosedJaxpr):
-      return body
-    if isinstance(body, core.Jaxpr):
-      return core.ClosedJaxpr(body, ())
-  return None
+def _is_strange(equation: core.JaxprEqn) -> bool:
+  """Whether it has a custom rule of forward mode that is not JAX's own.
+
+  Such a rule may return a value whose derivative is not what the rule says (a
+  straight-through jnp.round(x), beside a tangent as it came). Then a value and
+  its derivatives are no series: forward mode, nested, takes each in its turn.
+  """
+  if equation.primitive.name != "custom_jvp_call":
+    return False
+  return f" at {_OWN}{os.sep}" not in _source(equation)
 
 
-def _primitives(program: core.ClosedJaxpr) -> Iterator[core.Primitive]:
-  for equation in program.jaxpr.eqns:
-    body = _body(equation)
-    if body is None:
-      yield equation.primitive
-    else:
-      yield from _primitives(body)
+def _source(equation: core.JaxprEqn) -> str:
+  """The name and the place of a function with a custom rule."""
+  info = equation.params["call_jaxpr"].jaxpr.debug_info.func_src_info
+  return info or "a function"
 
 
-def _evaluate(program: core.ClosedJaxpr, *args: Any) -> list[Any]:
-  """Runs a program with its calls inlined."""
+def _equations(jaxpr: core.Jaxpr) -> Iterator[core.JaxprEqn]:
+  for equation in jaxpr.eqns:
+    yield equation
+    for inner in core.jaxprs_in_params(equation.params):
+      yield from _equations(inner)
+
+
+def _follow(
+  program: core.ClosedJaxpr, inputs: list[_Series], order: int
+) -> list[_Series]:
+  """Takes a program's inputs' series to its outputs'."""
   jaxpr = program.jaxpr
-  values: dict[Any, Any] = dict(
-    zip(jaxpr.constvars, program.consts, strict=True)
-  )
-  values.update(zip(jaxpr.invars, args, strict=True))
+  still = [None] * order
+  known: dict[Any, _Series] = {
+    var: [const, *still]
+    for var, const in zip(jaxpr.constvars, program.consts, strict=True)
+  }
+  known.update(zip(jaxpr.invars, inputs, strict=True))
 
   def read(atom):
-    return atom.val if isinstance(atom, core.Literal) else values[atom]
+    return [atom.val, *still] if isinstance(atom, core.Literal) else known[atom]
 
-  for equation in jaxpr.eqns:
-    inputs = [read(atom) for atom in equation.invars]
-    body = _body(equation)
-    if body is not None:
-      outputs = _evaluate(body, *inputs)
-    else:
-      outputs = equation.primitive.bind(*inputs, **equation.params)
-      if not equation.primitive.multiple_results:
-        outputs = [outputs]
-    values.update(zip(equation.outvars, outputs, strict=True))
+  for equation in _needed(jaxpr):
+    found = _step(equation, [read(atom) for atom in equation.invars], order)
+    known.update(zip(equation.outvars, found, strict=True))
   return [read(atom) for atom in jaxpr.outvars]
+
+
+def _step(equation, inputs: list[_Series], order: int) -> list[_Series]:
+  """`_follow` for one equation."""
+  name = equation.primitive.name
+  moving = [i for i, series in enumerate(inputs) if _moves(series)]
+  if name in _CALLS:
+    return _follow(equation.params[_CALLS[name]], inputs, order)
+  if moving and name in _PRODUCTS:
+    return [_leibniz(equation, inputs[0], inputs[1], order)]
+  if moving and name == "checkpoint":
+    body = core.ClosedJaxpr(equation.params["jaxpr"], ())
+    rerun = lambda inputs: _follow(body, inputs, order)
+    options = {k: equation.params[k] for k in ("policy", "prevent_cse")}
+    return jax.checkpoint(rerun, **options)(inputs)
+  if moving and name.startswith("custom_vjp_call"):
+    raise TypeError(
+      f"Forward mode cannot follow the custom_vjp of {_source(equation)}; give "
+      f"it a jax.custom_jvp instead."
+    )
+  values = [series[0] for series in inputs]
+  outputs = _bind(equation, values)
+  smooth = [_inexact(output) for output in outputs]
+  still = [[output, *[None] * order] for output in outputs]
+  if not moving or not any(smooth):
+    return still
+
+  def slopes(values_moving, tangents):
+    def call(*values_moving):
+      every = list(values)
+      for i, value in zip(moving, values_moving, strict=True):
+        every[i] = value
+      return [out for out in _bind(equation, every) if _inexact(out)]
+
+    return jax.jvp(call, values_moving, tangents)[1]
+
+  # The derivatives of x'(a) are those of x(a), one order on. Forward mode wants
+  # zeros where the first is zero, and later ones are not.
+  lower = [inputs[i][:-1] for i in moving]
+  raised = [[_or_zero(s[1], s[0]), *s[2:]] for s in (inputs[i] for i in moving)]
+  starts = [tuple(s[0] for s in half) for half in (lower, raised)]
+  program = jax.make_jaxpr(slopes)(*starts)
+  rest = iter(_follow(program, lower + raised, order - 1))
+  reached = iter(_reached(program.jaxpr, len(moving)))
+  for series, moves in zip(still, smooth, strict=True):
+    if moves:
+      higher, moves = next(rest), next(reached)
+    if moves:
+      series[1:] = higher
+  return still
+
+
+def _leibniz(equation, one: _Series, other: _Series, order: int) -> _Series:
+  """(f g)^(j) = sum_k binom(j, k) f^(k) g^(j - k)."""
+  found = []
+  for j in range(order + 1):
+    total = None
+    for k in range(j + 1):
+      if one[k] is None or other[j - k] is None:
+        continue
+      (term,) = _bind(equation, [one[k], other[j - k]])
+      if math.comb(j, k) > 1:
+        term = math.comb(j, k) * term
+      total = term if total is None else total + term
+    found.append(total)
+  return found
+
+
+def _bind(equation, values) -> list[Any]:
+  primitive = equation.primitive
+  with equation.ctx.manager:
+    found = primitive.bind(
+      *values, **primitive.get_bind_params(equation.params)
+    )
+  return found if primitive.multiple_results else [found]
+
+
+def _needed(jaxpr: core.Jaxpr) -> list[core.JaxprEqn]:
+  """The equations that the outputs, or anything outside, depend on.
+
+  A linear equation's rule does not use its value, to which forward mode
+  computes it all the same: followed, it would double with each order.
+  """
+  live = set(_variables(jaxpr.outvars))
+  kept = []
+  for equation in reversed(jaxpr.eqns):
+    if equation.effects or live.intersection(equation.outvars):
+      kept.append(equation)
+      live.update(_variables(equation.invars))
+  return kept[::-1]
+
+
+def _reached(jaxpr: core.Jaxpr, count: int) -> list[bool]:
+  """Which outputs the last inputs reach: a slope that none does is zero."""
+  touched = set(jaxpr.invars[-count:])
+  for equation in jaxpr.eqns:
+    if touched.intersection(_variables(equation.invars)):
+      touched.update(equation.outvars)
+  return [bool(touched.intersection(_variables([v]))) for v in jaxpr.outvars]
+
+
+def _variables(atoms):
+  return [atom for atom in atoms if not isinstance(atom, core.Literal)]
+
+
+def _moves(series: _Series) -> bool:
+  return any(term is not None for term in series[1:])
+
+
+def _inexact(value) -> bool:
+  return jnp.issubdtype(jax.typeof(value).dtype, jnp.inexact)
+
+
+def _or_zero(term, like):
+  # As a mesh splits it, which jnp.zeros_like may not.
+  if term is not None:
+    return term
+  return ad.instantiate_zeros(ad.Zero(jax.typeof(like).to_tangent_aval()))

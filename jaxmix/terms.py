@@ -45,7 +45,7 @@ def loss_derivatives(
     if link == "softmax":
       return jax.nn.logsumexp(f, axis=-1)
     # The paper's logistic loss has one output; those of K classes add up.
-    return _sum_classes(taylor.softplus(f))
+    return _sum_classes(jax.nn.softplus(f))
 
   return [
     curve - _target_dot(term, labels, link)

@@ -8,7 +8,7 @@ import scipy.integrate
 import scipy.special
 import scipy.stats
 
-from jaxmix import policies
+from jaxmix import policies, theory
 
 BETA = scipy.stats.beta
 LAWS = [(0.01, 0.01), (0.05, 0.05), (0.2, 0.2), (1.0, 1.0), (4.0, 4.0)]
@@ -191,7 +191,7 @@ GAMMAS = [
   (lambda t: t, lambda t: t, 1e-6),
   # Smooth, not a polynomial; then a jump, where quadrature is approximate.
   (lambda t: jax.nn.sigmoid(6.0 * t - 3.0), None, 1e-5),
-  (lambda t: (t > 0.5).astype(jnp.float32), lambda t: float(t > 0.5), 2e-2),
+  (lambda t: (t > 0.5).astype(jnp.float32), lambda t: float(t > 0.5), 2e-3),
 ]
 
 
@@ -210,6 +210,72 @@ def test_weighted_mean_shift_by_integration(a, b, gamma):
   )
   policy = policies.weighted(a, b, weight_fn)
   np.testing.assert_allclose(policy.mean_shift, expected, atol=tolerance)
+
+
+def power_moment(a, b, p, j):
+  """E[gamma (1 - lam)^j + (1 - gamma) lam^j] for gamma = lam^p, by Betas."""
+  beta = lambda x, y: np.exp(
+    scipy.special.betaln(x, y) - scipy.special.betaln(a, b)
+  )
+  return beta(a + p, b + j) + beta(a + j, b) - beta(a + p + j, b)
+
+
+@pytest.mark.parametrize(
+  "a, b", [(1e-3, 1e-3), (0.05, 0.05), (0.05, 2.0), (5.0, 0.01), (1e3, 1e3)]
+)
+@pytest.mark.parametrize("p", [0.5, 0.1, 1.5])
+def test_weighted_moments_in_closed_form(a, b, p):
+  policy = policies.weighted(a, b, lambda lam: lam**p)
+  by_hand = [power_moment(a, b, p, j) for j in range(6)]
+  moments = theory.shift_moments(policy, 5)
+  np.testing.assert_allclose(moments, by_hand, atol=5e-6)
+  np.testing.assert_allclose(policy.mean_shift, by_hand[1], atol=5e-6)
+
+
+def test_weighted_quadrature_of_a_loss():
+  """Few nodes do, as gamma's share is in their weights."""
+  a, b = 0.05, 0.3
+  policy = policies.weighted(a, b, lambda lam: jnp.sqrt(1.0 - lam))
+  lam, weight, prob = policy.quadrature(12)
+  assert lam.shape == (12,)
+  loss = lambda lam: np.log1p(np.exp(2.0 * lam - 1.0))
+  whole = lambda t: (
+    loss(t) * np.sqrt(1.0 - t) + loss(1 - t) * (1.0 - np.sqrt(1.0 - t))
+  )
+  # In logit(lam), where the integrand has no poles.
+  density = lambda z: BETA.pdf(t := scipy.special.expit(z), a, b) * t * (1 - t)
+  expected = scipy.integrate.quad(
+    lambda z: whole(scipy.special.expit(z)) * density(z), -700, 30, limit=500
+  )[0]
+  np.testing.assert_array_equal(weight, 1.0)
+  np.testing.assert_allclose(prob @ loss(lam), expected, atol=1e-4)
+
+
+def test_weighted_under_a_trace_and_its_gradient():
+  shift = lambda a: policies.weighted(a, 1.0, jnp.sqrt).mean_shift
+  np.testing.assert_allclose(
+    jax.jit(shift)(0.05), power_moment(0.05, 1.0, 0.5, 1), atol=1e-5
+  )
+  step = 1e-4
+  ends = (power_moment(0.5 + s, 1.0, 0.5, 1) for s in (step, -step))
+  slope = (next(ends) - next(ends)) / (2.0 * step)
+  np.testing.assert_allclose(jax.grad(shift)(0.5), slope, rtol=1e-3)
+  exponent = jax.grad(
+    lambda p: policies.weighted(0.5, 1.0, lambda lam: lam**p).mean_shift
+  )
+  ends = (power_moment(0.5, 1.0, 0.5 + s, 1) for s in (step, -step))
+  slope = (next(ends) - next(ends)) / (2.0 * step)
+  np.testing.assert_allclose(exponent(0.5), slope, rtol=1e-3)
+
+
+def test_weighted_with_more_nodes_is_nearer_at_a_jump():
+  exact = 0.7 * 0.35 + 0.3 * 0.15
+  step = lambda lam: (lam > 0.3).astype(jnp.float32)
+  for num_nodes in (64, 512, 4096):
+    policy = policies.weighted(1.0, 1.0, step, num_nodes=num_nodes)
+    assert abs(policy.mean_shift - exact) < 1.0 / num_nodes
+  with pytest.raises(ValueError, match="num_nodes must be at least 64, got 32"):
+    policies.weighted(1.0, 1.0, step, num_nodes=32)
 
 
 @pytest.mark.parametrize(
@@ -383,7 +449,7 @@ def test_refuses_a_bad_second_concentration(make):
 
 
 def test_refuses_weight_fn_of_another_shape():
-  with pytest.raises(ValueError, match=r"weight_fn must map.*\(32,\) -> \(\)"):
+  with pytest.raises(ValueError, match=r"weight_fn must map.*\(512,\) -> \(\)"):
     policies.weighted(1.0, 1.0, jnp.mean)
 
 

@@ -196,6 +196,162 @@ def test_replicas_agree_with_one_device():
   np.testing.assert_allclose(penalty[0], aux.penalty, rtol=1e-5)
 
 
+# Hidden layers of every kind that a trace under a mesh or a loop may hold.
+LAYERS = {
+  "smooth": jnp.tanh,
+  "where": lambda h: jnp.where(h > 0.0, h**2, jnp.zeros_like(h)),
+  "kinks": lambda h: jax.nn.relu6(h) + jax.nn.softplus(h),
+  "jit and remat": jax.checkpoint(jax.jit(jnp.tanh)),
+  "scan": lambda h: jax.lax.scan(
+    lambda c, w: (jnp.tanh(w * c), None), h, jnp.array([0.7, 1.3])
+  )[0],
+}
+
+
+def of_layer(layer):
+  hidden, head = (jnp.asarray(w, jnp.float32) for w in (HIDDEN, HEAD))
+  return lambda x: layer(x @ hidden) @ head
+
+
+def of_shards(way, run, x, y):
+  """run(x, y) by four replicas: [J, 2] each."""
+  if way == "pmap":
+    split = lambda v: v.reshape(4, 2, *v.shape[1:])
+    found = jax.pmap(run, axis_name="data")(split(x), split(y))
+    return jnp.concatenate(list(found), axis=1)
+  mesh = jax.make_mesh(
+    (4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,)
+  )
+  data = jax.P("data")
+  return jax.jit(
+    jax.shard_map(
+      run,
+      mesh=mesh,
+      in_specs=(data, data),
+      out_specs=jax.P(None, "data"),
+      check_vma=way == "check_vma",
+    )
+  )(x, y)
+
+
+@pytest.mark.parametrize("way", ["check_vma", "unchecked", "pmap"])
+@pytest.mark.parametrize("order", [2, 3])
+@pytest.mark.parametrize("layer", LAYERS)
+def test_replicas_terms_are_one_devices(way, order, layer):
+  _, x, y = plan_and_data()
+  apply = of_layer(LAYERS[layer])
+  run = lambda x, y: jaxmix.taylor_penalty(apply, x, y, MEAN, order=order)
+  expected = jax.jit(run)(x, y)
+  assert np.abs(expected).mean(axis=1).min() > 1e-2
+  np.testing.assert_allclose(
+    of_shards(way, run, x, y), expected, rtol=1e-4, atol=1e-5
+  )
+
+
+@pytest.mark.parametrize("way", ["check_vma", "pmap"])
+def test_a_sum_over_replicas_inside_the_model(way):
+  """Held, it is a constant of each example's line, as a plain one is."""
+  _, x, y = plan_and_data()
+  hidden = of_layer(jnp.tanh)
+  total = jnp.mean(x, axis=0)
+
+  def run(x, y):
+    def apply(x):
+      mean = jax.lax.pmean(jnp.mean(x, axis=0), "data")
+      return hidden(x - jaxmix.hold(mean)[None])
+
+    return jaxmix.taylor_penalty(apply, x, y, MEAN, order=3)
+
+  expected = jax.jit(
+    lambda x, y: jaxmix.taylor_penalty(
+      lambda x: hidden(x - total[None]), x, y, MEAN, order=3
+    )
+  )(x, y)
+  np.testing.assert_allclose(
+    of_shards(way, run, x, y), expected, rtol=1e-4, atol=1e-5
+  )
+
+
+def test_the_gradient_under_shard_map():
+  plan, x, y = plan_and_data()
+  weights = jnp.asarray(HIDDEN, jnp.float32)
+
+  def penalty(weights, x, y):
+    apply = lambda x: (
+      jax.nn.softplus(x @ weights) @ jnp.asarray(HEAD, jnp.float32)
+    )
+    terms = jaxmix.taylor_penalty(apply, x, y, MEAN, order=3)
+    return jnp.abs(terms).sum()
+
+  mesh = jax.make_mesh(
+    (4,), ("data",), axis_types=(jax.sharding.AxisType.Auto,)
+  )
+  data = jax.P("data")
+  slope = lambda w, x, y: jax.lax.psum(
+    jax.grad(penalty)(jax.lax.pcast(w, "data", to="varying"), x, y), "data"
+  )
+  found = jax.jit(
+    jax.shard_map(
+      slope, mesh=mesh, in_specs=(jax.P(), data, data), out_specs=jax.P()
+    )
+  )(weights, x, y)
+  expected = jax.jit(jax.grad(penalty))(weights, x, y)
+  assert np.abs(expected).max() > 0.1
+  np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+def rounded_model(rule):
+  """Straight-through rounding of hidden features, by a rule of its own."""
+
+  @jax.custom_jvp
+  def rounded(h):
+    return jnp.round(h)
+
+  @rounded.defjvp
+  def _(primals, tangents):
+    return rule(rounded, primals[0]), tangents[0]
+
+  return of_layer(lambda h: rounded(3.0 * h))
+
+
+@pytest.mark.parametrize(
+  "rule", [lambda rounded, h: rounded(h), lambda _, h: jnp.round(h)]
+)
+def test_a_custom_rule_counts_at_every_order(rule):
+  _, x, y = plan_and_data()
+  model = rounded_model(rule)
+  exact = jaxmix.exact_directional_penalty(model, x, y, MEAN)
+  assert np.abs(exact).min() > 1e-2
+  second = jaxmix.taylor_penalty(model, x, y, MEAN, order=2)
+  for order in (1, 2, 3):
+    found = jaxmix.taylor_penalty(model, x, y, MEAN, order=order)
+    np.testing.assert_allclose(found[0], exact, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(found[:2], second[:order], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_a_custom_vjp_is_refused_at_every_order(order):
+  plan, x, y = plan_and_data()
+
+  @jax.custom_vjp
+  def rounded(h):
+    return jnp.round(h)
+
+  rounded.defvjp(lambda h: (jnp.round(h), None), lambda _, g: (g,))
+  with pytest.raises(TypeError, match="custom_vjp"):
+    jaxmix.mixupe_loss(
+      of_layer(rounded), x, y, plan, eta=1.0, penalty=penalties.taylor(order)
+    )
+
+
+def test_a_zero_row_has_every_order():
+  """Where softplus' input is 0: psi of f = x, y = 0 along a step of 1."""
+  found = jaxmix.taylor_penalty(
+    lambda x: x[:, 0], jnp.zeros((1, 1)), jnp.zeros(1), 1.0, order=4
+  )
+  np.testing.assert_allclose(found[:, 0], [1 / 2, 1 / 4, 0, -1 / 8], atol=1e-6)
+
+
 def test_errors():
   plan, x, y = plan_and_data()
   with pytest.raises(ValueError, match="order must be at least 1, got 0"):

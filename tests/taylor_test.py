@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxmix import models, taylor
+from jaxmix import models
 from jaxmix.taylor import derivatives
 
 
@@ -28,44 +28,145 @@ def test_a_cube_by_hand(order):
   np.testing.assert_allclose(found, by_hand[: order + 1], rtol=1e-12)
 
 
+def nested(fn, x, v, order):
+  """By a jvp of a jvp of ..., which is the definition."""
+  if order == 0:
+    return [fn(x)]
+  values, moved = jax.jvp(lambda x: nested(fn, x, v, order - 1), (x,), (v,))
+  return [*values, moved[-1]]
+
+
+def same_as_nested(fn, x, v, order):
+  found = jax.jit(lambda x, v: derivatives(fn, x, v, order))(x, v)
+  expected = jax.jit(lambda x, v: nested(fn, x, v, order))(x, v)
+  for mine, other in zip(found, expected, strict=True):
+    np.testing.assert_allclose(mine, other, rtol=1e-9, atol=1e-9)
+  return found
+
+
+def straight_through(value):
+  """round(x) with the slope 1, whose rule returns value(x)."""
+
+  @jax.custom_jvp
+  def rounded(x):
+    return jnp.round(x)
+
+  @rounded.defjvp
+  def _(primals, tangents):
+    return value(rounded, primals[0]), tangents[0]
+
+  return rounded
+
+
+TWICE = straight_through(lambda rounded, x: rounded(x))
+ONCE = straight_through(lambda _, x: jnp.round(x))
+SMOOTH = [
+  jnp.tanh,
+  jax.nn.gelu,
+  jax.nn.silu,
+  jax.nn.softmax,
+  jax.nn.logsumexp,
+  jax.nn.standardize,
+  lambda x: x**5 / (2.0 + x**2),
+  lambda x: jnp.outer(x, x) @ x,
+  jax.checkpoint(lambda x: jnp.exp(jax.nn.elu(x))),
+  lambda x: jax.lax.scan(lambda c, _: (jnp.sin(c) * x, None), x, None, 2)[0],
+  lambda x: jax.lax.cond(x[2] > 0.0, jnp.sin, jnp.cos, x),
+  jax.grad(lambda x: jnp.sum(jnp.tanh(x) ** 2)),
+  lambda x: jax.lax.stop_gradient(x) * jnp.sin(x),
+  lambda x: TWICE(3.0 * jnp.sin(x)) ** 3,
+  lambda x: ONCE(3.0 * jnp.sin(x)) ** 3,
+]
+
+
+@pytest.mark.parametrize("fn", SMOOTH)
+def test_equals_nested_forward_mode(fn):
+  found = same_as_nested(fn, jnp.asarray(X), jnp.asarray(V), 4)
+  assert np.abs(found[1]).max() > 0.01
+
+
+# Zeros of both signs, ties, and other kinks, beside ordinary numbers.
+KINKS = np.array([0.0, -0.0, 3.0, 6.0, -3.0, 1.0, -1.0, 0.3, -0.2])
+
+
 @pytest.mark.parametrize(
   "fn",
   [
-    jnp.tanh,
-    jax.nn.gelu,
     jax.nn.relu,
-    jax.nn.silu,
+    jax.nn.relu6,
+    jax.nn.leaky_relu,
     jax.nn.softplus,
-    jax.nn.softmax,
-    jax.nn.logsumexp,
-    jax.nn.standardize,
-    jax.jit(lambda x: jax.nn.relu(jnp.sin(x)) ** 2),
-    jax.checkpoint(lambda x: jnp.exp(jax.nn.elu(x))),
+    jax.nn.log_sigmoid,
+    jax.nn.mish,
+    jax.nn.elu,
+    jax.nn.hard_silu,
+    jax.nn.squareplus,
+    jax.nn.sparse_plus,
+    lambda x: jax.nn.gelu(x, approximate=False),
+    jnp.sinc,
+    jnp.abs,
+    lambda x: jnp.logaddexp(x, -x),
+    lambda x: jax.nn.logsumexp(jnp.stack([x, -x, 0.0 * x]), axis=0),
+    lambda x: jnp.maximum(x, x**2),
+    lambda x: jnp.clip(x**3, -1.0, 1.0),
+    lambda x: jnp.where(x > 0.0, x**3, jnp.sin(x)),
+    jnp.sort,
+    lambda x: jax.nn.relu(x) ** 2,
   ],
 )
-def test_taylor_mode_equals_nested_forward_mode(fn):
-  x, v = jnp.asarray(X), jnp.asarray(V)
-  primitives = taylor._primitives(jax.make_jaxpr(fn)(x))
-  assert all(taylor._known(p) for p in primitives)  # jet it is
-  found = jax.jit(lambda x, v: derivatives(fn, x, v, 5))(x, v)
-  nested = jax.jit(lambda x, v: taylor._nested(fn, x, v, 5))(x, v)
-  np.testing.assert_allclose(found[0], nested[0], rtol=1e-12)
-  for mine, other in zip(found, nested, strict=True):
-    np.testing.assert_allclose(mine, other, rtol=1e-9, atol=1e-9)
+def test_equals_nested_forward_mode_at_kinks_and_ties(fn):
+  v = jnp.linspace(-2.0, 1.7, len(KINKS))
+  same_as_nested(fn, jnp.asarray(KINKS), v, 4)
 
 
-def test_what_jet_gets_wrong_is_nested():
-  found = derivatives(jax.nn.relu6, jnp.asarray(X), jnp.asarray(V), 3)
-  np.testing.assert_allclose(found[0], [0.3, 0.0, 1.1])
-  np.testing.assert_allclose(found[1], [1.0, 0.0, -0.7])
-  np.testing.assert_allclose(found[2:], 0.0)
+def test_softplus_at_zero_by_hand():
+  # log 2 + a/2 + a^2/8 - a^4/192 + ...
+  zero, one = jnp.zeros(()), jnp.ones(())
+  found = derivatives(jax.nn.softplus, zero, one, 4)
+  by_hand = [np.log(2.0), 1 / 2, 1 / 4, 0.0, -1 / 8]
+  np.testing.assert_allclose(found, by_hand, atol=1e-15)
 
 
-def test_what_jet_does_not_know_is_nested():
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_relus_slope_at_zero_is_jaxs_at_every_order(order):
+  square = lambda x: jax.nn.relu(x) + x**2
+  found = derivatives(square, jnp.zeros(()), jnp.ones(()), order)
+  np.testing.assert_array_equal(found, [0.0, 0.0, 2.0, 0.0][: order + 1])
+
+
+@pytest.mark.parametrize("order", [1, 2, 3])
+def test_a_custom_vjp_is_refused(order):
+  @jax.custom_vjp
+  def rounded(x):
+    return jnp.round(x)
+
+  rounded.defvjp(lambda x: (jnp.round(x), None), lambda _, g: (g,))
+  with pytest.raises(TypeError, match="custom_vjp .*rounded.* jax.custom_jvp"):
+    derivatives(
+      lambda x: rounded(x) ** 2, jnp.asarray(X), jnp.asarray(V), order
+    )
+  # Where nothing moves it is a function like any other.
+  found = derivatives(lambda x: x * rounded(2.2), jnp.ones(()), 1.0, order)
+  np.testing.assert_array_equal(found, [2.0, 2.0, 0.0, 0.0][: order + 1])
+
+
+def test_max_pooling():
   pooled = lambda x: nn.max_pool(x[None, :, :, None] ** 3, (2, 2))[0, :, :, 0]
   x = jnp.arange(1.0, 5.0).reshape(2, 2)
   found = derivatives(pooled, x, jnp.ones_like(x), 4)
   np.testing.assert_allclose(np.ravel(found), [64.0, 48.0, 24.0, 6.0, 0.0])
+
+
+def test_linear_layers_are_applied_once_an_order():
+  w = jnp.asarray(np.outer(X, V))
+  layer = lambda x: jnp.tanh(w @ x)
+  program = jax.make_jaxpr(lambda x, v: derivatives(layer, x, v, 4))(X, V)
+  matmuls = str(program).count("dot_general")
+  # The value and the first derivative: along a line the others are zero.
+  assert matmuls == 2
+  two = lambda x: w @ layer(x)
+  program = jax.make_jaxpr(lambda x, v: derivatives(two, x, v, 4))(X, V)
+  assert str(program).count("dot_general") == 2 + 5
 
 
 @pytest.mark.parametrize("name", ["resnet8", "vit_b16_tiny"])
@@ -109,3 +210,10 @@ def test_can_be_differentiated_and_mapped():
 def test_order_must_not_be_negative():
   with pytest.raises(ValueError, match="order must be at least 0, got -1"):
     derivatives(jnp.sin, jnp.ones(()), jnp.ones(()), -1)
+
+
+def test_arguments_are_checked():
+  with pytest.raises(ValueError, match=r"like x, \(3,\), got \(2,\)"):
+    derivatives(jnp.sin, X, np.ones(2), 1)
+  with pytest.raises(TypeError, match="x must be floating point, got int"):
+    derivatives(jnp.sin, np.arange(3), np.ones(3), 1)

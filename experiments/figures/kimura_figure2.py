@@ -87,7 +87,7 @@ def _sides(key, n, noise, samples):
   direction = jax.random.normal(key_direction, (samples, _DIMENSION))
   direction /= jnp.linalg.norm(direction, axis=1, keepdims=True)
   x = x.at[:, 0].set(noise * direction).at[:, :, 0].add(_CENTRE)
-  gap, printed, bound = _gaps(x, None)
+  gap, printed, bound, _ = _gaps(x, None)
   return {
     "gap": float(jnp.mean(gap)),
     "printed_gap": float(jnp.mean(printed)),

@@ -22,7 +22,7 @@ from jaxmix import theory
 
 ALPHA = 1.0
 WIDTH = 16
-# By the tanh form of GELU: it is analytic, and jet knows it.
+# GELU by its tanh form, JAX's default.
 ACTIVATIONS = {"tanh": jnp.tanh, "GELU": jax.nn.gelu, "ReLU": jax.nn.relu}
 SCALES = {"small": 0.2, "large": 2.0}
 # At kinks the quadrature's error falls with the square of the nodes only.

@@ -13,7 +13,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxmix import checks
-from jaxmix.theory import rademacher
+from jaxmix.theory import arguments, rademacher
+from jaxmix.theory.directions import root
 
 Curvature = Callable[[chex.Array], chex.Array]
 # Of [0, 100] to 1e-16.
@@ -69,7 +70,7 @@ def rademacher_mixup_class(
     >>> round(float(found.value), 4), round(float(found.error), 4)
     (1.0, 0.0)
   """
-  checks.floating("x", x)
+  x = arguments.matrix("x", x)
   checks.scalar("gamma", gamma, low=0.0)
   checks.scalar("max_radius", max_radius, low=0.0, open_low=True)
   gamma = jnp.asarray(gamma, x.dtype)
@@ -113,8 +114,7 @@ def gaussian_curvature(
     >>> print(np.asarray(curvature(jnp.array([1.0, 2.0]))).round(3))
     [1. 4.]
   """
-  if num_nodes < 2:
-    raise ValueError(f"num_nodes must be at least 2, got {num_nodes}.")
+  arguments.count("num_nodes", num_nodes, 2)
 
   def curvature(v: chex.Array) -> chex.Array:
     v = jnp.asarray(v)
@@ -135,8 +135,9 @@ def retentiveness(
   """The largest rho for which the population is rho-retentive.
 
   rho = min over v <= max_radius of curvature(v)^2 / min(1, v^2), capped at 1/2
-  (Section 3.3). It needs a bounded Theta: the logistic curvature falls like
-  1 / v, so that over all of R^p rho is 0 and Theorem 3.4 says nothing.
+  (Section 3.3). For Gaussian data it needs a bounded Theta: there the logistic
+  curvature falls like 1 / v, so that over all of R^p rho is 0 and Theorem 3.4
+  says nothing.
 
   Args:
     curvature: v -> E[A''(theta . x)], elementwise.
@@ -156,8 +157,7 @@ def retentiveness(
     0.0625
   """
   checks.scalar("max_radius", max_radius, low=0.0, open_low=True)
-  if num_points < 1:
-    raise ValueError(f"num_points must be at least 1, got {num_points}.")
+  arguments.count("num_points", num_points)
   top = jnp.asarray(max_radius, float)
   grid = top * jnp.arange(1, num_points + 1, dtype=top.dtype) / num_points
   grid = jnp.append(grid, jnp.minimum(top, 1.0))
@@ -209,7 +209,10 @@ def rademacher_bound(
   level, power = (
     (gamma / jnp.sqrt(rho), 1 / 3) if sharp else (gamma / rho, 0.25)
   )
-  return jnp.maximum(level**power, jnp.sqrt(level)) * jnp.sqrt(rank / n)
+  # Two wheres: the slopes at 0 are inf, and 0 times them nan.
+  safe = jnp.where(level > 0.0, level, 1.0)
+  height = jnp.maximum(safe**power, jnp.sqrt(safe))
+  return jnp.where(level > 0.0, height, 0.0) * root(rank / n)
 
 
 def two_layer_bound(
@@ -221,15 +224,24 @@ def two_layer_bound(
 
   The class is {theta . hidden : theta^T Sigma theta <= gamma}, Sigma the
   centred covariance of the hidden features: `rademacher_ellipsoid` with radius
-  sqrt(gamma). The bias theta_0, which the constraint leaves free, would make
-  its complexity infinite: the proof leaves it out of the supremum, as we do.
+  sqrt(gamma). Three things are outside of it, and of the bound:
+
+  The first layer W, which is fixed here, though the paper's theta includes it.
+  With W free the bound fails: one unit finds a direction of each sign vector's
+  own where the data have many dimensions (a test; p = 50, n = 20).
+
+  The bias theta_0, which the constraint leaves free. In Theorem A.1 it makes
+  the complexity infinite; in Theorem 3.5, whose Theta is bounded, it adds its
+  largest size times E|(1/n) sum_i xi_i|, which at gamma = 0 is more than the
+  bound's 0. The proof leaves it out of the supremum, as we do.
+
+  A hidden feature that is a nonzero constant: it has no variance, and its
+  coefficient is free as the bias is. So the mean must be in Sigma's range.
 
   It bounds the expectation over samples, whose second moment under
   Sigma^{+/2} is the bracket; Jensen's inequality on the whole gives it without
   the factor 2. The last line of the proof drops |Sigma^{+/2} mu|^2, without
-  which it is false. The mean must lie in the range of Sigma: a hidden feature
-  that is a nonzero constant has no variance, its coefficient is unconstrained,
-  and the complexity is infinite while the printed bound is not.
+  which it is false.
 
   Args:
     gamma: level of the class, >= 0; may be traced.
@@ -252,10 +264,11 @@ def two_layer_bound(
   """
   checks.scalar("gamma", gamma, low=0.0)
   checks.scalar("n", n, low=1.0)
+  covariance, mean = map(arguments.listed, (covariance, mean))
   if jnp.ndim(mean) != 1:
     raise ValueError(f"mean must be [p], got shape {jnp.shape(mean)}.")
-  root, rank = rademacher.inverse_root(covariance, jnp.shape(mean)[0])
-  shift = jnp.sum((mean @ root) ** 2)
+  inverse, rank = rademacher.inverse_root(covariance, jnp.shape(mean)[0])
+  shift = jnp.sum((jnp.asarray(mean, inverse.dtype) @ inverse) ** 2)
   gamma = jnp.asarray(gamma, covariance.dtype)
   # The 2 is the theorem's; the expectation is bounded without it.
-  return 2.0 * jnp.sqrt(gamma * (rank + shift) / n)
+  return 2.0 * root(gamma * (rank + shift) / n)

@@ -10,7 +10,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from jaxmix.theory import likelihood
+from jaxmix.theory import arguments, likelihood
 from jaxmix.theory.likelihood import LogitFn
 
 # Gradients of so many logits are in memory at once.
@@ -50,10 +50,16 @@ def direction_coefficients(
     >>> print(np.asarray(found).round(4))  # 1 - sigmoid(1), cosines 1
     [0.2689 0.2689]
   """
-  n, *_ = likelihood.check_data(logit_fn, x, y)
+  x, y, (n, *_) = likelihood.check_data(logit_fn, x, y)
+  arguments.count("examples_at_once", examples_at_once)
   logits_of = likelihood.single(logit_fn)
   if input_mean is None:
     input_mean = jnp.mean(x, axis=0)
+  else:
+    example = x.shape[1:]
+    input_mean = arguments.shaped(
+      "input_mean", input_mean, example, "one example's shape", x.dtype
+    )
 
   def one(example):
     point, label = example
@@ -62,9 +68,7 @@ def direction_coefficients(
     towards = input_mean - point
     return pull * _cosines_of_gradients(logits_of, point, towards)
 
-  return jax.lax.map(
-    one, (x, jnp.asarray(y)), batch_size=min(examples_at_once, n)
-  )
+  return jax.lax.map(one, (x, y), batch_size=min(examples_at_once, n))
 
 
 def cosines(
@@ -90,7 +94,8 @@ def cosines(
     >>> print(np.asarray(jaxmix.theory.cosines(logit_fn, jnp.eye(2))).round(4))
     [0.6 0.8]
   """
-  n, *_ = likelihood.check_data(logit_fn, x)
+  x, _, (n, *_) = likelihood.check_data(logit_fn, x)
+  arguments.count("examples_at_once", examples_at_once)
   logits_of = likelihood.single(logit_fn)
   one = lambda point: jnp.abs(_cosines_of_gradients(logits_of, point, point))
   return jax.lax.map(one, x, batch_size=min(examples_at_once, n))
@@ -129,7 +134,8 @@ def loss_cosines(
     >>> print(np.asarray(found).round(4))  # the second classified wrong
     [ 0.6 -0.8]
   """
-  n, *_ = likelihood.check_data(logit_fn, x, y)
+  x, y, (n, *_) = likelihood.check_data(logit_fn, x, y)
+  arguments.count("examples_at_once", examples_at_once)
   logits_of = likelihood.single(logit_fn)
 
   def one(example):
@@ -139,9 +145,7 @@ def loss_cosines(
     (gradient,) = pull_back(likelihood.residual_direction(logits, label))
     return _cosine(gradient, -point)
 
-  return jax.lax.map(
-    one, (x, jnp.asarray(y)), batch_size=min(examples_at_once, n)
-  )
+  return jax.lax.map(one, (x, y), batch_size=min(examples_at_once, n))
 
 
 def length(vector: chex.Array) -> chex.Array:
@@ -158,10 +162,26 @@ def length(vector: chex.Array) -> chex.Array:
     >>> print(length(jnp.array([3.0, 4.0])), jax.grad(length)(jnp.zeros(2)))
     5.0 [0. 0.]
   """
-  squares = jnp.sum(jnp.square(vector)).astype(vector.dtype)
+  return root(jnp.sum(jnp.square(vector)).astype(vector.dtype))
+
+
+def root(square: chex.Array) -> chex.Array:
+  """sqrt, with the subgradient 0 at 0, where jnp's slope is inf.
+
+  Args:
+    square: any shape, floats >= 0.
+
+  Returns:
+    Shaped like it.
+
+  Example:
+    >>> root = jaxmix.theory.directions.root
+    >>> print(root(jnp.array(4.0)), jax.grad(root)(0.0))
+    2.0 0.0
+  """
   # Two wheres: the square root's slope at 0 is inf even if not chosen.
-  safe = jnp.where(squares > 0.0, squares, 1.0)
-  return jnp.where(squares > 0.0, jnp.sqrt(safe), 0.0)
+  safe = jnp.where(square > 0.0, square, 1.0)
+  return jnp.where(square > 0.0, jnp.sqrt(safe), 0.0)
 
 
 def _cosines_of_gradients(

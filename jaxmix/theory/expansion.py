@@ -10,10 +10,13 @@ and the expansions are Taylor polynomials of psi at a = 0. They hold for every
 policy of `jaxmix.policies`, since each has a DAT equivalent; one made by hand
 needs a `quadrature`. Losses are l = h(f) - y f, see `likelihood`.
 
-All functions take logit_fn, x [n, ...] and y; logit_fn must treat examples
-apart (batch norm in evaluation mode). They run under jit and vmap, in the
-precision of x and of logit_fn, and may be differentiated with respect to what
-logit_fn closes over.
+All functions take logit_fn, x [n, ...] and y, arrays of JAX's or NumPy's, or
+lists. They call logit_fn on one example at a time, so it must treat examples
+apart: batch norm in evaluation mode, no dropout. Where another is seen it is
+refused: always, if it marks its statistics by `jaxmix.hold`, as `jaxmix.models`
+do, else outside jit, where values are known. They run under jit and vmap, in
+the precision of x and of logit_fn, and may be differentiated with respect to
+what logit_fn closes over.
 """
 
 from __future__ import annotations
@@ -23,10 +26,11 @@ from typing import NamedTuple
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxmix import policies
 from jaxmix.taylor import derivatives
-from jaxmix.theory import likelihood
+from jaxmix.theory import arguments, likelihood
 from jaxmix.theory.likelihood import LogitFn, LogPartition
 from jaxmix.theory.moments import NODES, as_policy, quadrature, shift_moments
 
@@ -66,7 +70,8 @@ def standard_loss(
 
   Raises:
     TypeError: if x is not floating point, or y makes no sense.
-    ValueError: if shapes do not fit.
+    ValueError: if shapes do not fit, a known label is out of range, or logit_fn
+      is seen to couple examples, such as by batch norm in training mode.
 
   Example:
     >>> x, y = jnp.array([[1.0], [-1.0]]), jnp.array([1, 0])
@@ -74,7 +79,7 @@ def standard_loss(
     >>> round(float(loss), 4)  # log(1 + exp(-2))
     0.1269
   """
-  likelihood.check_data(logit_fn, x, y)
+  x, y, _ = likelihood.check_data(logit_fn, x, y, log_partition)
   loss = likelihood.loss_of_one(logit_fn, log_partition)
   return jnp.mean(jax.vmap(loss)(x, y))
 
@@ -129,14 +134,15 @@ def mixup_loss(
     >>> round(float(loss), 4)  # half the pairs -1/2, half -E[(2 lam - 1)^2] / 2
     -0.3333
   """
-  likelihood.check_data(logit_fn, x, y)
+  x, y, _ = likelihood.check_data(logit_fn, x, y, log_partition)
+  arguments.count("num_nodes", num_nodes)
+  arguments.count("evaluations_at_once", evaluations_at_once)
   lam, weight, prob = quadrature(as_policy(alpha, beta, policy), num_nodes)
   # Where alpha is known, found in float64 and rounded once.
   lam, weight, prob = (
     jnp.asarray(v).astype(x.dtype) for v in (lam, weight, prob)
   )
   logits_of = likelihood.single(logit_fn)
-  y = jnp.asarray(y)
 
   def pair(i, j):
     def at_node(lam, weight):
@@ -200,7 +206,8 @@ def regularizers(
     >>> bool(found.r1 == 0), round(float(found.r2), 4)  # (4 + 0) / 24
     (True, 0.1667)
   """
-  n, *_ = likelihood.check_data(logit_fn, x, y)
+  x, y, (n, *_) = likelihood.check_data(logit_fn, x, y, log_partition)
+  arguments.count("examples_at_once", examples_at_once)
   policy = as_policy(alpha, beta, policy)
   logits_of = likelihood.single(logit_fn)
   mean = jnp.mean(x, axis=0)
@@ -231,7 +238,7 @@ def regularizers(
   # Each example again on the way back, rather than every scan's steps kept.
   terms = jax.lax.map(
     jax.checkpoint(one),
-    (x, jnp.asarray(y)),
+    (x, y),
     batch_size=min(examples_at_once, n),
   )
   r1, r2, r3 = jnp.mean(terms, axis=0)
@@ -343,10 +350,11 @@ def taylor_mixup_loss(
     >>> [round(float(loss(order)), 4) for order in (0, 1, 2)]
     [-0.5, -0.5, -0.3333]
   """
-  n, *_ = likelihood.check_data(logit_fn, x, y)
+  x, y, (n, *_) = likelihood.check_data(logit_fn, x, y, log_partition)
+  arguments.count("order", order, 0)
+  arguments.count("pairs_at_once", pairs_at_once)
   moments = shift_moments(as_policy(alpha, beta, policy), order)
   loss = likelihood.loss_of_one(logit_fn, log_partition)
-  y = jnp.asarray(y)
 
   def pair(i, j):
     # Each partner by itself: from order 3 on the covariance of x, which spares
@@ -370,7 +378,9 @@ def _covariance_factor(x: chex.Array) -> chex.Array:
   centred = (x - jnp.mean(x, axis=0, keepdims=True)).reshape(n, -1)
   # R'R = X'X, so that R's min(n, d) rows do for n.
   if n > centred.shape[1]:
-    centred = jnp.linalg.qr(centred, mode="r")
+    # The decomposition knows no half precision.
+    wide = centred.astype(np.promote_types(centred.dtype, np.float32))
+    centred = jnp.linalg.qr(wide, mode="r").astype(centred.dtype)
   return (centred / n**0.5).reshape(-1, *shape)
 
 

@@ -21,6 +21,7 @@ import chex
 import jax.numpy as jnp
 
 from jaxmix import checks
+from jaxmix.theory import arguments
 
 _FORMS = ("corrected", "printed")
 
@@ -82,7 +83,8 @@ def glm_regularizer(
     >>> round(float(added), 4)  # (1/18 + 1/6) / (2/3)^2 / 2
     0.25
   """
-  checks.floating("x", x)
+  x = arguments.matrix("x", x)
+  theta = arguments.shaped("theta", theta, x.shape[1:], "[p]", x.dtype)
   checks.choice("form", form, _FORMS)
   a, b = _concentrations(alpha, beta, x.dtype)
   u = _predictions(theta, x)
@@ -144,7 +146,10 @@ def two_layer_regularizer(
     >>> round(float(added), 4)  # (1/6 + 1/18) / (2/3)^2
     0.5
   """
-  checks.floating("hidden", hidden)
+  hidden = arguments.matrix("hidden", hidden)
+  theta = arguments.shaped(
+    "theta", theta, hidden.shape[1:], "[p]", hidden.dtype
+  )
   checks.choice("form", form, _FORMS)
   a, b = _concentrations(alpha, beta, hidden.dtype)
   u = _predictions(theta, hidden)
@@ -163,11 +168,6 @@ def _concentrations(alpha, beta, dtype):
 
 
 def _predictions(theta, x):
-  if x.ndim != 2 or jnp.shape(theta) != x.shape[1:]:
-    raise ValueError(
-      f"theta must be [p] and the data [n, p], got shapes {jnp.shape(theta)} "
-      f"and {x.shape}."
-    )
   return (x - jnp.mean(x, axis=0, keepdims=True)) @ theta
 
 

@@ -16,6 +16,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxmix import checks
+from jaxmix.theory import arguments
+from jaxmix.theory.directions import length, root
 
 
 class LinearGap(NamedTuple):
@@ -34,12 +36,14 @@ class NetworkGap(NamedTuple):
 
   gap: difference of the upper bounds, max|x~_i| taken as it is.
   printed_gap: the paper's, with lam |x_i| + (1 - lam) |xbar| for |x~_i|.
-  bound: what the theorem bounds them by.
+  bound: with the constant of the proof, (1 - lam) 2^(L + 1/2) norm_bound.
+  doubled_bound: with 2 (1 - 1/n) times that constant, right for any mean.
   """
 
   gap: chex.Array
   printed_gap: chex.Array
   bound: chex.Array
+  doubled_bound: chex.Array
 
 
 class Hessians(NamedTuple):
@@ -97,19 +101,19 @@ def kimura_linear_gap(
     >>> round(float(sides.gap), 4), round(float(sides.bound), 4)  # 1 / sqrt(8)
     (0.3536, 0.3536)
   """
-  lam = _check(x, lam)
+  x, lam = _check(x, lam)
   checks.scalar("radius", radius, low=0.0)
   scale = jnp.asarray(radius, x.dtype) / x.shape[0] ** 0.5
   mean = jnp.mean(x, axis=0, keepdims=True)
   shift = jnp.sum(mean**2)
   variance = jnp.sum((x - mean) ** 2) / x.shape[0]
   # (a - b) / (sqrt a + sqrt b), which does not cancel where the mean is large.
-  whole = jnp.sqrt(variance + shift)
+  whole = root(variance + shift)
   # The shift whole: eq. (19) has lam^2 + (1 - lam)^2 times it, too little.
-  mixed = jnp.sqrt(lam**2 * variance + shift)
+  mixed = root(lam**2 * variance + shift)
   total = whole + mixed
   gap = (1.0 - lam**2) * variance / jnp.where(total > 0.0, total, 1.0)
-  return LinearGap(scale * gap, scale * (1.0 - lam) * jnp.sqrt(variance))
+  return LinearGap(scale * gap, scale * (1.0 - lam) * root(variance))
 
 
 def kimura_network_gap(
@@ -132,9 +136,11 @@ def kimura_network_gap(
   (1 - lam) |eps_i|. So it is for the paper's smaller gap.
 
   The paper has eps_i = x_i - mu with the population's mean, for n sufficiently
-  large. That fails at any n >= 3: for x = 0 or 3, equally likely, mu = 3/2,
-  and its gap exceeds the bound where some, but fewer than half, of a sample are
-  3. What holds is the bound plus c (1 - lam) |xbar - mu|.
+  large, and leaves the constant of eq. (22) open. With the one of its proof,
+  `bound`, it fails at any n >= 3: for x = 0 or 3, equally likely, mu = 3/2, and
+  its gap exceeds the bound where some, but fewer than half, of a sample are 3.
+  With 2 (1 - 1/n) times it, `doubled_bound`, it holds at every n and for any
+  mean at all: x_i - xbar = (1 - 1/n) eps_i - (1/n) sum_{j != i} eps_j.
 
   A difference of two upper bounds, this says nothing about the difference of
   the complexities.
@@ -157,26 +163,25 @@ def kimura_network_gap(
     >>> x = jnp.array([[0.0], [0.0], [3.0], [5.0]])
     >>> sides = jaxmix.theory.kimura_network_gap(x, 0.5, num_layers=1)
     >>> [round(float(side / 2**0.5), 4) for side in sides]  # 2^(3/2) / 2 apart
-    [1.5, 1.5, 1.5]
+    [1.5, 1.5, 1.5, 2.25]
   """
-  lam = _check(x, lam)
+  x, lam = _check(x, lam)
   checks.scalar("norm_bound", norm_bound, low=0.0)
-  if num_layers < 1:
-    raise ValueError(f"num_layers must be at least 1, got {num_layers}.")
-  if mean is not None and jnp.shape(mean) != x.shape[1:]:
-    raise ValueError(
-      f"mean must be [d] = {x.shape[1:]}, got shape {jnp.shape(mean)}."
-    )
+  arguments.count("num_layers", num_layers)
   scale = 2.0 ** (num_layers + 0.5) / x.shape[0] ** 0.5
   scale = scale * jnp.asarray(norm_bound, x.dtype)
   average = jnp.mean(x, axis=0, keepdims=True)
-  center = average if mean is None else mean.astype(x.dtype)[None]
+  center = average
+  if mean is not None:
+    center = arguments.shaped("mean", mean, x.shape[1:], "[d]", x.dtype)[None]
   largest = _largest_norm(x)
   gap = largest - _largest_norm(lam * x + (1.0 - lam) * average)
   # The triangle inequality's lam |x_i| + (1 - lam) |xbar| in place of |x~_i|.
-  printed = (1.0 - lam) * (largest - jnp.linalg.norm(average))
+  printed = (1.0 - lam) * (largest - length(average))
   bound = (1.0 - lam) * _largest_norm(x - center)
-  return NetworkGap(scale * gap, scale * printed, scale * bound)
+  n = x.shape[0]
+  doubled = 2.0 * (1.0 - 1.0 / n) * bound
+  return NetworkGap(*(scale * side for side in (gap, printed, bound, doubled)))
 
 
 def bregman_scaling(
@@ -214,11 +219,8 @@ def bregman_scaling(
     >>> [round(side.item(), 4) for side in found]  # psi's own is 0.0707
     [0.105, 0.0177, 0.105]
   """
-  lam = _check(x, lam)
-  if jnp.shape(theta) != x.shape[1:]:
-    raise ValueError(
-      f"theta must be [d] = {x.shape[1:]}, got shape {jnp.shape(theta)}."
-    )
+  x, lam = _check(x, lam)
+  theta = arguments.shaped("theta", theta, x.shape[1:], "[d]", x.dtype)
   mixed = lam * x + (1.0 - lam) * jnp.mean(x, axis=0, keepdims=True)
   return Hessians(
     mixed=_hessian(mixed, theta),
@@ -228,15 +230,13 @@ def bregman_scaling(
 
 
 def _check(x, lam):
-  checks.floating("x", x)
-  if jnp.ndim(x) != 2:
-    raise ValueError(f"x must be [n, d], got shape {jnp.shape(x)}.")
+  x = arguments.matrix("x", x)
   checks.scalar("lam", lam, low=0.0, high=1.0)
-  return jnp.asarray(lam, x.dtype)
+  return x, jnp.asarray(lam, x.dtype)
 
 
 def _largest_norm(x):
-  return jnp.max(jnp.linalg.norm(x, axis=1))
+  return jnp.max(jax.vmap(length)(x))
 
 
 def _hessian(x, theta):

@@ -14,13 +14,15 @@ less the one-hot.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmix import checks, taylor
+from jaxmix import checks
+from jaxmix.theory import arguments
 
 LogitFn = Callable[[chex.Array], chex.Array]
 LogPartition = Callable[[chex.Array], chex.Array]
@@ -43,8 +45,7 @@ def log_partition(logits: chex.Array) -> chex.Array:
     1.3863
   """
   if logits.ndim == 0:
-    # `jax.nn.softplus` loses its second derivative at 0 in Taylor mode.
-    return taylor.softplus(logits)
+    return jax.nn.softplus(logits)
   return jax.nn.logsumexp(logits)
 
 
@@ -97,10 +98,10 @@ def loss_of_logits(
   if logits.ndim == 0:
     y = label.astype(logits.dtype)
     # softplus(f) - f = softplus(-f).
-    return (1.0 - y) * _softplus(logits) + y * _softplus(-logits)
+    return (1.0 - y) * jax.nn.softplus(logits) + y * jax.nn.softplus(-logits)
   chosen, hard = _hard(label, len(logits))
   others = jax.nn.logsumexp(jnp.where(chosen, -jnp.inf, logits))
-  near = _softplus(others - label_dot(logits, label))
+  near = jax.nn.softplus(others - label_dot(logits, label))
   if label.ndim == 0:
     return near
   plain = log_partition(logits) - label_dot(logits, label)
@@ -203,65 +204,89 @@ def loss_of_one(
 
 
 def check_data(
-  logit_fn: LogitFn, x: chex.Array, y: chex.Array | None = None
-) -> tuple[int, ...]:
-  """Returns the logits' shape, after checking the data against it.
+  logit_fn: LogitFn,
+  x: chex.Array,
+  y: chex.Array | None = None,
+  log_partition: LogPartition = log_partition,
+) -> tuple[chex.Array, Any, tuple[int, ...]]:
+  """Returns (x, y, the logits' shape), after checking them.
+
+  Values are checked where they are known, outside jit: the range of labels, and
+  whether logit_fn couples examples, see `arguments.apart`.
 
   Args:
     logit_fn: maps [n, ...] to [n] or [n, K].
     x: [n, ...] floats.
     y: [n] labels, [n, K] weights, or None.
+    log_partition: h, which says what labels may be.
 
   Returns:
-    (n,) or (n, K).
+    x and y as arrays (y may be None), and (n,) or (n, K).
 
   Raises:
     TypeError: if x is not floating point, or y is neither integers nor floats,
       or float classes beside [n, K] logits.
-    ValueError: if shapes do not fit.
+    ValueError: if shapes do not fit, there is no example, a label is out of
+      range, or logit_fn does not treat examples apart.
 
   Example:
-    >>> x, y = jnp.zeros((5, 3)), jnp.zeros(5, int)
-    >>> jaxmix.theory.likelihood.check_data(lambda x: x[:, :2], x, y)
+    >>> x, y = jnp.zeros((5, 3)), [0, 1, 0, 1, 0]
+    >>> check_data = jaxmix.theory.likelihood.check_data
+    >>> check_data(lambda x: x[:, :2], x, y)[2]
     (5, 2)
   """
+  x = arguments.listed(x)
   checks.floating("x", x)
   n = checks.batch_size(x=x)
-  shape = jax.eval_shape(logit_fn, x).shape
-  if len(shape) not in (1, 2) or shape[0] != n:
+  if 0 in jnp.shape(x):
     raise ValueError(
-      f"logit_fn must map x [n, ...] to logits [n] or [n, K] with n = {n}, got "
-      f"shape {shape}; for K = 1, return logits[:, 0]."
+      f"x must hold at least one example, got shape {jnp.shape(x)}."
     )
-  if y is None:
-    return shape
-  checks.label_array("y", y)
-  if jnp.shape(y) not in ((n,), shape):
+  x = jnp.asarray(x)
+  shape = jax.eval_shape(logit_fn, x).shape
+  if len(shape) not in (1, 2) or shape[0] != n or shape[1:] == (1,):
     raise ValueError(
-      f"y must be [n] = ({n},), or shaped like the logits, {shape}; got "
+      f"logit_fn must map x [n, ...] to logits [n] or [n, K] with n = {n} and "
+      f"K >= 2, got shape {shape}; for K = 1, return logits[:, 0]."
+    )
+  arguments.apart(logit_fn, x)
+  if y is not None:
+    y = arguments.listed(y)
+    _check_labels(y, shape, log_partition)
+    y = jnp.asarray(y)
+  return x, y, shape
+
+
+def _check_labels(y, shape, log_partition):
+  checks.label_array("y", y)
+  if jnp.shape(y) not in (shape[:1], shape):
+    raise ValueError(
+      f"y must be [n] = ({shape[0]},), or shaped like the logits, {shape}; got "
       f"{jnp.shape(y)}."
     )
   integers = jnp.issubdtype(jnp.result_type(y), jnp.integer)
-  if len(shape) == 2 and jnp.ndim(y) == 1 and not integers:
+  classes = len(shape) == 2 and jnp.ndim(y) == 1
+  if classes and not integers:
     raise TypeError(
       f"y must be integer classes beside logits {shape}, got "
       f"{jnp.result_type(y)}; convert with y.astype(int)."
     )
-  return shape
-
-
-def _softplus(x):
-  """log(1 + exp x) to the precision of its own size, smooth at 0 to any order.
-
-  Both choices take the same side at 0, so that all derivatives do.
-  """
-  below = jnp.where(x < 0.0, x, -x)
-  return jnp.where(x < 0.0, 0.0, x) + jnp.log1p(jnp.exp(below))
+  values = arguments.known(y)
+  # Another h has labels of its own kind.
+  if values is None or (log_partition is not _DEFAULT and not classes):
+    return
+  high = shape[1] - 1 if classes else 1
+  wrong = ~((values >= 0) & (values <= high))
+  if wrong.any():
+    hint = "; map -1 and 1 to 0 and 1, (y + 1) / 2" if high == 1 else ""
+    raise ValueError(
+      f"y must lie in [0, {high}] beside logits {shape}, got "
+      f"{values[wrong].flat[0]}{hint}."
+    )
 
 
 def _hard(label, num_classes):
   """(which class is the label, none if it is soft; whether it is hard)."""
-  # By primitives that Taylor mode knows, which argmax, iota and all are not.
   if label.ndim == 0:
     classes = np.arange(num_classes, dtype=np.int32)
     return classes == label.astype(jnp.int32), True

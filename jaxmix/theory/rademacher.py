@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from jaxmix import checks
+from jaxmix.theory import arguments
+from jaxmix.theory.directions import length, root
 
 
 class Estimate(NamedTuple):
@@ -57,15 +59,15 @@ def rademacher_linear(
     >>> round(float(found.value), 4)  # sqrt(4) / 4, whatever the signs
     0.5
   """
-  _check_data("x", x)
+  x = arguments.matrix("x", x)
   checks.scalar("radius", radius, low=0.0)
-  if num_draws < 2:
-    raise ValueError(f"num_draws must be at least 2, got {num_draws}.")
+  arguments.count("num_draws", num_draws, 2)
   signs = jax.random.rademacher(key, (num_draws, x.shape[0]), x.dtype)
   # The supremum over the ball is this norm: nothing is optimised.
-  norms = jnp.linalg.norm(signs @ x / x.shape[0], axis=1)
+  norms = jax.vmap(length)(signs @ x / x.shape[0])
   norms = norms * jnp.asarray(radius, x.dtype)
-  return Estimate(jnp.mean(norms), jnp.std(norms, ddof=1) / num_draws**0.5)
+  spread = root(jnp.var(norms, ddof=1))
+  return Estimate(jnp.mean(norms), spread / num_draws**0.5)
 
 
 def rademacher_ellipsoid(
@@ -102,11 +104,11 @@ def rademacher_ellipsoid(
     >>> round(float(found.value), 4)  # half the ball's
     0.25
   """
-  _check_data("x", x)
-  root, _ = inverse_root(covariance, x.shape[1])
-  # theta = root u with |u| <= radius: the ball's complexity on root^T x.
-  root = root.astype(x.dtype)
-  return rademacher_linear(key, x @ root, radius=radius, num_draws=num_draws)
+  x = arguments.matrix("x", x)
+  inverse, _ = inverse_root(covariance, x.shape[1])
+  # theta = inverse u with |u| <= radius: the ball's complexity there.
+  inverse = inverse.astype(x.dtype)
+  return rademacher_linear(key, x @ inverse, radius=radius, num_draws=num_draws)
 
 
 def inverse_root(
@@ -131,6 +133,7 @@ def inverse_root(
     >>> bool(jnp.allclose(root @ root.T, covariance / 16)), float(rank)
     (True, 1.0)
   """
+  covariance = arguments.listed(covariance)
   checks.floating("covariance", covariance)
   if jnp.shape(covariance) != (size, size):
     raise ValueError(
@@ -144,9 +147,3 @@ def inverse_root(
   # Two wheres: rsqrt of what is dropped is inf or nan, in the gradient too.
   scale = jnp.where(kept, jax.lax.rsqrt(jnp.where(kept, values, 1.0)), 0.0)
   return vectors * scale[None, :], jnp.sum(kept).astype(values.dtype)
-
-
-def _check_data(name, x):
-  checks.floating(name, x)
-  if jnp.ndim(x) != 2:
-    raise ValueError(f"{name} must be [n, p], got shape {jnp.shape(x)}.")

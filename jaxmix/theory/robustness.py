@@ -20,7 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxmix import checks, policies
-from jaxmix.theory import directions, expansion, likelihood
+from jaxmix.theory import arguments, directions, expansion, likelihood
 from jaxmix.theory.likelihood import LogitFn
 from jaxmix.theory.moments import as_policy, shift_moments
 
@@ -101,11 +101,15 @@ def quadratic_adversarial_loss(
     >>> round(float(loss), 4)  # log 2 + 1/2 + 1/8
     1.3181
   """
-  n = _check_binary(logit_fn, x, y)
+  x, y, n = _check_binary(logit_fn, x, y)
+  radius = arguments.listed(radius)
   if jnp.shape(radius) not in ((), (n,)):
     raise ValueError(
       f"radius must be a scalar or [n] = ({n},), got shape {jnp.shape(radius)}."
     )
+  sizes = arguments.known(radius)
+  if sizes is not None and not (sizes >= 0).all():
+    raise ValueError(f"radius must be at least 0, got {sizes.min()}.")
   loss = likelihood.loss_of_one(logit_fn)
   logits_of = likelihood.single(logit_fn)
 
@@ -122,7 +126,7 @@ def quadratic_adversarial_loss(
     return loss(point, label) + residual * move + 0.5 * curvature * move**2
 
   eta = jnp.broadcast_to(jnp.asarray(radius), (n,))
-  return jnp.mean(jax.vmap(one)(x, jnp.asarray(y), eta))
+  return jnp.mean(jax.vmap(one)(x, y, eta))
 
 
 def mixup_radius(
@@ -142,8 +146,10 @@ def mixup_radius(
   is meant.
 
   For K classes (ours; y is then needed) R_i is `loss_cosines`, or 0 where that
-  is negative: it makes R1 >= mean_i eps_i sqrt(d) |dl(x_i)|, the first-order
-  half of the theorem. The second-order half has no such extension.
+  is negative. Where none is, as for a homogeneous network (bias-free ReLU) that
+  is right on every example, R1 >= mean_i eps_i sqrt(d) |dl(x_i)|, the first-
+  order half of the theorem. One example that is wrong can undo it: R1 counts
+  its negative cosine. The second-order half has no such extension.
 
   Args:
     logit_fn: maps [n, ...] to logits [n] or [n, K].
@@ -168,7 +174,7 @@ def mixup_radius(
     >>> print(np.asarray(radius.per_example * 2**0.5).round(4))  # R_i |x_i| / 3
     [0.2    0.2    0.2667 0.2667]
   """
-  n, *classes = likelihood.check_data(logit_fn, x, y)
+  x, y, (n, *classes) = likelihood.check_data(logit_fn, x, y)
   policy = as_policy(alpha, beta, policy)
   if not classes:
     aligned = directions.cosines(logit_fn, x)
@@ -229,7 +235,7 @@ def robustness_bound(
     >>> bool(sides.mixup > sides.per_example > sides.uniform)
     True
   """
-  n = _check_binary(logit_fn, x, y)
+  x, y, n = _check_binary(logit_fn, x, y)
   policy = as_policy(alpha, beta, policy)
   radius = mixup_radius(logit_fn, x, policy=policy, smallest_norm=smallest_norm)
   # The d of one example's whole input.
@@ -266,13 +272,13 @@ def robustness_assumptions(
     >>> bool(found.right), float(found.off_centre), float(found.inhomogeneity)
     (True, 0.0, 0.5)
   """
-  _check_binary(logit_fn, x, y)
+  x, y, _ = _check_binary(logit_fn, x, y)
   logits_of = likelihood.single(logit_fn)
   # Euler: df(x) x = f(x) for a homogeneous f; one jvp, and no gradient.
   logits, along_itself = jax.vmap(
     lambda point: jax.jvp(logits_of, (point,), (point,))
   )(x)
-  label = jnp.asarray(y).astype(logits.dtype)
+  label = y.astype(logits.dtype)
   return RobustnessAssumptions(
     # The paper's Theta lets a logit be exactly 0.
     right=jnp.all((2.0 * label - 1.0) * logits >= 0.0),
@@ -306,7 +312,7 @@ def constant_radius(
     R~.
 
   Raises:
-    ValueError: if a known number is out of its range.
+    ValueError: if a known number is out of its range, or known k1 > k2.
 
   Example:
     >>> radius = jaxmix.theory.constant_radius(
@@ -322,16 +328,26 @@ def constant_radius(
   high = checks.scalar(
     "residual[1]", residual[1], low=0.0, high=1.0, open_low=True
   )
+  smallest, largest = (arguments.known(bound) for bound in (low, high))
+  if smallest is not None and largest is not None and smallest > largest:
+    raise ValueError(
+      f"residual must be (k1, k2) with k1 <= k2, got {tuple(residual)}."
+    )
   first = p * low / (2.0 * high - p * (high - low))
-  second = (4.0 * k * p / (2.0 - p + 4.0 * k * p)) ** 0.5
+  second = directions.root(jnp.asarray(4.0 * k * p / (2.0 - p + 4.0 * k * p)))
   return jnp.minimum(first, second) * tau
 
 
-def _check_binary(logit_fn, x, y) -> int:
-  n, *classes = likelihood.check_data(logit_fn, x, y)
+def _check_binary(logit_fn, x, y) -> tuple[chex.Array, chex.Array, int]:
+  x, y, (n, *classes) = likelihood.check_data(logit_fn, x, y)
   if classes:
     raise ValueError(
       f"The theorem is for binary logits [n] = ({n},), got shape "
       f"{(n, *classes)}."
     )
-  return n
+  labels = arguments.known(y)
+  if labels is not None and not ((labels == 0) | (labels == 1)).all():
+    raise ValueError(
+      f"y must be 0 or 1 in the theorem, got {labels[labels % 1 != 0][0]}."
+    )
+  return x, y, n

@@ -267,6 +267,34 @@ def test_a_constant_feature_defeats_theorem_3_5(key):
   assert line.value > 30 * bound
 
 
+def test_a_bounded_bias_defeats_theorem_3_5_as_well(key):
+  # At gamma = 0 the bound is 0, and a bias of at most 1 has E|mean xi|, which
+  # at n = 20 is binom(20, 10) / 2^20 = 0.1762.
+  line = rademacher.rademacher_linear(key, jnp.ones((20, 1)), radius=1.0)
+  assert line.value == pytest.approx(0.1762, abs=4 * float(line.error))
+  assert complexity.two_layer_bound(0.0, jnp.eye(1), jnp.ones(1), 20) == 0.0
+
+
+def test_a_free_first_layer_defeats_theorem_3_5():
+  # One unit max(w . x, 0) of Gaussian x: mean |w| / sqrt(2 pi), variance
+  # |w|^2 (1/2 - 1 / (2 pi)), so that the bound is the same for every w.
+  n, p = 20, 50
+  variance = 0.5 - 0.5 / np.pi
+  bound = complexity.two_layer_bound(
+    1.0, jnp.full((1, 1), variance), jnp.array([(2.0 * np.pi) ** -0.5]), n
+  )
+  np.testing.assert_allclose(bound, 0.542, atol=1e-3)
+  # A w of each sign vector's own, the sum of its positive examples: no
+  # supremum, and above the bound for every w that is fixed.
+  x = RNG.normal(size=(200, n, p))
+  signs = RNG.choice([-1.0, 1.0], size=(200, n))
+  w = np.einsum("sn,snp->sp", np.maximum(signs, 0.0), x)
+  hidden = np.maximum(np.einsum("snp,sp->sn", x, w), 0.0)
+  theta = 1.0 / np.sqrt(variance * np.sum(w**2, axis=1))
+  below = np.abs(np.sum(signs * hidden, axis=1)) * theta / n
+  assert below.mean() > 2.0 * bound
+
+
 def test_jit_vmap_and_double_precision(key):
   covariance, x = gaussian(2, 3, 6, samples=2)
   run = lambda x, gamma: complexity.rademacher_mixup_class(

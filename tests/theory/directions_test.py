@@ -51,7 +51,8 @@ def test_cosines_of_a_linear_model(rng):
     lambda x: x @ jnp.asarray(theta), x, examples_at_once=4
   )
   np.testing.assert_allclose(found, expected, rtol=1e-12)
-  both = theory.cosines(lambda x: x @ jnp.asarray(rng.normal(size=(3, 2))), x)
+  two = jnp.asarray(rng.normal(size=(3, 2)))
+  both = theory.cosines(lambda x: x @ two, x)
   assert both.shape == (6, 2)
   assert np.all((both >= 0.0) & (both <= 1.0 + 1e-12))
 

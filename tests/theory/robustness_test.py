@@ -263,9 +263,23 @@ def test_many_classes_have_the_first_order_half(rng):
   x -= x.mean(axis=1, keepdims=True)
   hidden, head = rng.normal(size=(50, 3, 5)), rng.normal(size=(50, 5, 4))
   r1, first_order, aligned = problem(x, hidden, head)
-  covered = np.asarray(aligned) >= 0.0
-  assert covered.sum() > 10
-  assert np.all((r1 >= first_order - 1e-12)[covered])
+  # Every example is right, and the network homogeneous: no cosine is negative.
+  assert np.all(np.asarray(aligned) >= 0.0) and np.all(first_order > 0.0)
+  assert np.all(r1 >= first_order - 1e-12)
+
+
+def test_a_wrong_example_undoes_the_first_order_half():
+  # f = (2 x, 0, 0) at x = 1 and -1, both of class 0: (1 - g_0) f_0 is 0.43 at
+  # the first, which is right, and -1.87 at the second.
+  apply = lambda x: jnp.pad(2.0 * x, ((0, 0), (0, 2)))
+  x, y = jnp.array([[1.0], [-1.0]]), jnp.array([0, 0])
+  r1 = theory.regularizers(apply, x, y, alpha=1.0).r1
+  radius = theory.mixup_radius(apply, x, y, alpha=1.0)
+  g = np.exp(2.0) / (np.exp(2.0) + 2.0), 1.0 / (1.0 + 2.0 * np.exp(2.0))
+  by_hand = (2.0 * (1.0 - g[0]) - 2.0 * (1.0 - g[1])) / 2.0 / 3.0
+  np.testing.assert_allclose(r1, by_hand, rtol=1e-6)
+  np.testing.assert_allclose(radius.per_example, [1.0 / 3.0, 0.0], rtol=1e-6)
+  assert r1 < 0.0 < radius.per_example[0]
 
 
 def test_errors(rng):
