@@ -31,7 +31,7 @@ def test_without_warm_up_it_starts_at_the_peak():
 
 def test_a_warm_up_longer_than_the_run_is_an_error():
   with pytest.raises(ValueError, match="warmup_steps=100 .* total_steps=100"):
-    optimizers.schedule(config(warmup_steps=100))
+    optimizers.check(config(warmup_steps=100))
 
 
 def test_only_kernels_decay():
