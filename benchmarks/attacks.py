@@ -219,4 +219,6 @@ def main(argv: Sequence[str]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-  main(sys.argv[1:])
+  from experiments import cli  # which imports JAX
+
+  cli.run_plain(main, sys.argv[1:])

@@ -242,4 +242,6 @@ def table(result: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-  main(sys.argv[1:])
+  from experiments import cli  # which imports JAX
+
+  cli.run_plain(main, sys.argv[1:])

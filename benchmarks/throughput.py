@@ -82,12 +82,17 @@ def main(argv: Sequence[str]) -> dict[str, Any]:
       throughput_row.configure(spec)
   except ValueError as error:
     parser.error(str(error))
-  out = None if options.out is None else pathlib.Path(options.out)
+  out = None if options.out is None else storage.path(options.out)
   about = timing.environment("benchmarks.throughput", argv)
   about["commit"] = about["commit"] or options.commit
   result: dict[str, Any] = {"runs": [], "rows": []}
   if out is not None and out.exists():
-    result = json.loads(out.read_text())
+    result = storage.read_json(out)
+    if not isinstance(result, dict) or not {"runs", "rows"} <= result.keys():
+      raise ValueError(
+        f"{out} is damaged: it must have runs and rows; remove it, or write "
+        "to another file."
+      )
   result["runs"].append(about)
   for spec in specs:
     identity = _identity(spec)
@@ -223,4 +228,6 @@ def _progress(row: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-  main(sys.argv[1:])
+  from experiments import cli  # which imports JAX
+
+  cli.run_plain(main, sys.argv[1:])

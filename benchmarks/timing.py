@@ -16,7 +16,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 import importlib.metadata
-import json
 import os
 import pathlib
 import platform
@@ -27,7 +26,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.workdir import provenance
+from experiments.workdir import provenance, storage
 
 PACKAGES = (
   "jax",
@@ -198,5 +197,5 @@ def report(text: str, result: Mapping[str, Any], out: str | None) -> None:
     print("The machine was busy: these times are not the libraries' own.")
   print(f"\n{text}\n")
   if out:
-    pathlib.Path(out).write_text(json.dumps(result, indent=2) + "\n")
+    storage.write_json(out, result)
     print(f"Written to {out}.", file=sys.stderr)

@@ -165,8 +165,23 @@ def _config_file() -> str:
   return named[-1] if named else "FILE"
 
 
-def line(error: BaseException) -> str:
-  """What an error says, where, and what to do, for a person at a terminal."""
+def run_plain(main: Callable[..., Any], *arguments: Any) -> None:
+  """Runs a command that reads its arguments itself; errors end in a line."""
+  try:
+    main(*arguments)
+  except _EXPECTED as error:
+    sys.exit(line(error, hint=""))
+
+
+def line(
+  error: BaseException, hint: str = " (--traceback shows where.)"
+) -> str:
+  """What an error says, where, and what to do, for a person at a terminal.
+
+  Args:
+    error: what ended the command.
+    hint: what follows a library's words.
+  """
   text = f"{type(error).__name__}: {error}".rstrip()
   if isinstance(error, re.error):
     return f"Wrong regular expression {error.pattern!r}: {error}."
@@ -176,7 +191,7 @@ def line(error: BaseException) -> str:
     text += f"; {_REMEDIES[error.errno]}."
   elif not _is_ours(error.__traceback__):
     # A library's words need not say which of our arguments was meant.
-    text += " (--traceback shows where.)"
+    text += hint
   return text
 
 

@@ -106,6 +106,7 @@ def train_and_evaluate(
     )
     if finished:
       return finished
+    _check_dispatches(config, step)
     key_init, key_steps = jax.random.split(jax.random.key(config.seed))
     state = programs.init(key_init)
     if step:
@@ -152,6 +153,19 @@ def _agreed(config: ConfigDict) -> ConfigDict:
 
   processes.agreed(resolve)
   return found[0]
+
+
+def _check_dispatches(config: ConfigDict, step: int) -> None:
+  """Raises ValueError if dispatches from a step on would miss every interval.
+
+  They may have become longer since a SIGTERM saved that step.
+  """
+  if step % config.steps_per_dispatch:
+    raise ValueError(
+      f"steps_per_dispatch must divide {step}, the step that the run goes on "
+      f"from, got {config.steps_per_dispatch}; leave it at "
+      f"{math.gcd(step, config.steps_per_dispatch)} until a later checkpoint."
+    )
 
 
 def _finish(

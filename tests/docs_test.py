@@ -58,7 +58,7 @@ def test_links_and_captions(link):
 
 def test_a_model_of_ones_own_trains_by_the_command_that_is_shown(tmp_path):
   text = (DOCS / "extending.md").read_text()
-  (code,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+  code, *_ = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
   (command,) = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
   assert len(code.splitlines()) <= 30
   (tmp_path / "my_model.py").write_text(code)
@@ -81,6 +81,36 @@ def test_a_model_of_ones_own_trains_by_the_command_that_is_shown(tmp_path):
   assert done.returncode == 0, done.stderr[-3000:]
   lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
   assert json.loads(lines[-1])["step"] == 4
+
+
+def test_a_key_of_ones_own_is_checked_as_the_page_says(tmp_path):
+  text = (DOCS / "extending.md").read_text()
+  _, keys, config = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+  (tmp_path / "my_keys.py").write_text(keys)
+  (tmp_path / "my_config.py").write_text(config)
+
+  def ended(*words):
+    done = subprocess.run(
+      [sys.executable, "-m", "experiments.main", f"--workdir={tmp_path}/run"]
+      + list(words),
+      cwd=DOCS.parent,
+      env=os.environ | {"PYTHONPATH": str(tmp_path)},
+      capture_output=True,
+      text=True,
+    )
+    assert done.returncode == 1 and not (tmp_path / "run").exists()
+    return done.stderr.splitlines()[-1]
+
+  file = f"--config={tmp_path}/my_config.py"
+  assert ended(f"{file}:huber_delta=0").endswith(
+    re.search(r'ends in\s+"(.*)"', text)[1]
+  )
+  assert "huber_delta must be a number in (0, 10], got nan." in ended(
+    file, "--config.huber_delta=nan"
+  )
+  assert "reduction='sum' needs learning_rate <= 0.01, got 0.1." in ended(
+    f"{file}:huber_delta=2,reduction=sum"
+  )
 
 
 @pytest.mark.parametrize("page", sorted(p.name for p in DOCS.glob("*.md")))

@@ -11,6 +11,8 @@ ImageNet-1K): 10,000 steps of warm-up, gradients clipped to norm 1, stochastic
 depth 0.2, RandAugment 2,15 (of the strengths of the released code; those of the
 letter of RandAugment's paper: randaugment=paper:2,15), label smoothing 0.1.
 
+`clean_pass=separate` is not the paper's, which is `joint` (imagenet.py).
+
 Published: MixupE +0.8 top-1 over Mixup (table 3).
 
 Cost: about 4.2 GMACs an image forward; MixupE runs two images for each of

@@ -11,6 +11,8 @@ Global batch 4096, 100,000 steps (320 epochs), SGD with momentum 0.9, peak rate
 cosine to peak / 1000, L2 1e-4 on kernels, alpha 0.2, eta 1e-3, batch norm over
 the global batch, Polyak average 0.999.
 
+`clean_pass=separate` is not the paper's, which is `joint` (imagenet.py).
+
 Published: MixupE +0.5 top-1 over Mixup (table 3). `method=` erm, mixup, mixupe,
 untied, dat or cutmix; no ImageNet values are published for untied MixUp and
 DAT, whose default is the equivalent of this Mixup: U(Beta(1.2, 0.2)) and

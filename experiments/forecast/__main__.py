@@ -89,6 +89,11 @@ def _known(out: epath.Path) -> list[dict[str, Any]]:
   if not out.exists():
     return []
   before = storage.read_json(out)
+  if not isinstance(before, dict) or not {"made_with", "rows"} <= before.keys():
+    raise ValueError(
+      f"{out} is damaged: it must have made_with and rows; remove it, or write "
+      "to another file."
+    )
   made_with = _made_with()
   unchanged = made_with["commit"] and not made_with["commit"].endswith("+")
   return (

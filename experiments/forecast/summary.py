@@ -22,7 +22,7 @@ def markdown(results: Sequence[dict[str, Any]]) -> str:
       comparisons of something else are passed over.
   """
   names = list(model.COMPARISONS["method"])
-  header = ["model", "chips", "Mixup, ms", "hours"]
+  header = ["model", "chips", "Mixup, ms at best", "hours at best"]
   header += [f"× {name.removeprefix('MixupE, ')}" for name in names[1:]]
   lines = [header, ["---", "---", *["--:"] * (len(header) - 2)]]
   for result in results:

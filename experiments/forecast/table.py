@@ -50,11 +50,16 @@ def markdown(result: dict[str, Any]) -> str:
       ),
     )
   line("bound by", compiled(lambda row: row["bound"]))
-  line("step, ms", compiled(lambda row: f"{1e3 * row['seconds']['step']:.1f}"))
+  line(
+    "step, ms at best",
+    compiled(lambda row: f"{1e3 * row['seconds']['step']:.1f}"),
+  )
   if first and len(rows) > 1:
     line("x", compiled(lambda row: f"{row['seconds']['step'] / first:.2f}"))
-  line("images/s", compiled(lambda row: f"{row['images_per_second']:,.0f}"))
-  line("hours", compiled(lambda row: f"{row['hours']:.1f}"))
+  line(
+    "images/s at best", compiled(lambda row: f"{row['images_per_second']:,.0f}")
+  )
+  line("hours at best", compiled(lambda row: f"{row['hours']:.1f}"))
 
   widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
   lines[1] = ["-" * widths[0], *("-" * (w - 1) + ":" for w in widths[1:])]

@@ -86,20 +86,19 @@ def recipe(
   )
 
 
-_POINT = domains.mapping(
-  {},
-  lambda name: domains.number(0.0) if name in VALUES else None,
-  "alpha, beta and eta of a method",
-)
-_UNSET = domains.optional(domains.number(0.0), float)  # `resolve` fills it in
+# A method of a user's own says what its alpha and beta may be, by Entry.check.
+_POINT = {
+  "alpha": domains.number(1.0),
+  "beta": domains.number(1.0),
+  "eta": domains.number(0.0, "[0, 1e6]"),
+}
 KEYS = {
   "method": domains.entry("mixupe", METHODS),
-  "alpha": _UNSET,
-  "beta": _UNSET,
-  "eta": _UNSET,
+  # None: `resolve` fills it in.
+  **{name: domains.optional(key, float) for name, key in _POINT.items()},
   "recipe": domains.mapping(
     recipe(mixup_alpha=1.0, eta=1e-3),
-    lambda name: _POINT,
+    lambda name: domains.mapping({}, _POINT.get, "alpha, beta and eta"),
     "a mapping of methods to their alpha, beta and eta",
   ),
   "pairing": domains.choice("permutation", PAIRINGS),

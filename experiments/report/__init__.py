@@ -46,7 +46,7 @@ def write(
   for folder in (*workdirs, out):
     if storage.is_remote(folder):
       raise ValueError(copy_first(folder))
-  roots = [pathlib.Path(os.path.abspath(workdir)) for workdir in workdirs]
+  roots = [pathlib.Path(storage.path(workdir)) for workdir in workdirs]
   found = runs.find(roots)
   warnings = runs.left_out(found, roots)
   groups = runs.group([run for run in found if run.is_finished])
@@ -54,7 +54,7 @@ def write(
     raise ValueError("No finished run to report. " + " ".join(warnings))
   runs.check_comparable(groups)
 
-  out = pathlib.Path(out)
+  out = pathlib.Path(storage.path(out))
   out.mkdir(parents=True, exist_ok=True)
   text = table.markdown(groups, weights)
   text += "".join(

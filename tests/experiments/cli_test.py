@@ -32,11 +32,12 @@ def get_config():
 }
 
 
-def run(*words):
+def run(*words, home="/"):
   return subprocess.run(
     [sys.executable, "-m", *map(str, words)],
     cwd=ROOT,
-    env=os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""},
+    env=os.environ
+    | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "", "HOME": str(home)},
     capture_output=True,
     text=True,
     timeout=300,
@@ -123,6 +124,14 @@ def run(*words):
       "flag --shards=x: invalid literal",
     ),
     (("benchmarks.soak", "--kills=x"), "flag --kills=x: invalid literal"),
+    (
+      ("benchmarks.throughput", "--tiny", "--out=DIR/damaged/config.json"),
+      "ValueError: DIR/damaged/config.json is damaged (Expecting value: line 1",
+    ),
+    (
+      ("experiments.report", "~/nothing"),
+      "ValueError: No runs found at or below DIR/nothing.",
+    ),
   ],
   ids=lambda value: value[0] if isinstance(value, tuple) else "",
 )
@@ -139,7 +148,7 @@ def test_a_mistake_ends_in_a_line(tmp_path, words, message):
   words = [word.replace("DIR", str(tmp_path)) for word in words]
   if "prepare" in words[0]:
     words.append("--shards=x")
-  done = run(*words)
+  done = run(*words, home=tmp_path)
   assert done.returncode == 1
   last = done.stderr.splitlines()[-1]
   assert last.startswith(message.replace("DIR", str(tmp_path))), done.stderr

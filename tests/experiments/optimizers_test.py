@@ -68,7 +68,7 @@ def test_boundaries_that_fall_on_one_step_all_count():
 
 def test_a_warm_up_longer_than_the_run_is_an_error():
   with pytest.raises(ValueError, match="warmup_steps=100 .* total_steps=100"):
-    optimizers.schedule(config(warmup_steps=100))
+    optimizers.check(config(warmup_steps=100))
 
 
 def test_only_kernels_decay():

@@ -323,6 +323,35 @@ def test_a_sweep_runs_every_entry_with_every_seed_and_reports(tmp_path):
   assert list(tmp_path.glob("*.png"))
 
 
+def test_dispatches_that_would_miss_every_interval_are_refused(
+  tmp_path, monkeypatch
+):
+  """Saved at step 3, gone on by twos: at no step 6, and past step 12."""
+  config = quick_config(total_steps=12, log_every=3, checkpoint_every=3)
+  config.eval_every = 12
+  write = metrics.MetricsWriter.write
+
+  def stop(self, step, split, values):
+    if step == 6:
+      raise KeyboardInterrupt
+    write(self, step, split, values)
+
+  with monkeypatch.context() as patch:
+    patch.setattr(metrics.MetricsWriter, "write", stop)
+    with pytest.raises(KeyboardInterrupt):
+      train.train_and_evaluate(config, tmp_path)
+  config.update(steps_per_dispatch=2, log_every=6, checkpoint_every=6)
+  before = (tmp_path / "metrics.jsonl").read_bytes()
+  with pytest.raises(
+    ValueError,
+    match="steps_per_dispatch must divide 3, .* got 2; leave it at 1",
+  ):
+    train.train_and_evaluate(config, tmp_path)
+  assert (tmp_path / "metrics.jsonl").read_bytes() == before
+  config.steps_per_dispatch = 3
+  assert train.train_and_evaluate(config, tmp_path)["step"] == 12
+
+
 @pytest.mark.parametrize(
   ("arg", "flags", "message"),
   [

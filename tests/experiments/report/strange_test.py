@@ -109,3 +109,10 @@ def test_an_older_config_counts_as_what_the_defaults_did(
   make_run(tmp_path / "a" / "seed_1", 12.0, seed=1, grad_clip=0.0)
   rows = table(report.write([tmp_path], tmp_path / "out"))
   assert rows["a"]["runs"] == "2"
+
+
+def test_a_tilde_is_a_home(tmp_path, monkeypatch, make_run):
+  monkeypatch.setenv("HOME", str(tmp_path))
+  make_run(tmp_path / "run", 10.0)
+  assert "table.md" in report.write(["~/run"], "~/out")
+  assert (tmp_path / "out" / "table.md").exists()

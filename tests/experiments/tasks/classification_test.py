@@ -44,6 +44,26 @@ def test_attacks_by_hand(norm, moved):
   )
 
 
+@pytest.mark.parametrize("sure", [1.0, 20.0, 1e3, 1e6])
+def test_how_sure_a_network_is_does_not_guard_it(sure):
+  """Its cross-entropy has no gradient left in float32; its log-odds have."""
+  config = digits.get_config("fgsm_epsilon=0.25,pgd_epsilon=0.25,pgd_steps=2")
+  found = attacks.attacked(
+    common.resolve(config),
+    lambda x: sure * x,
+    jnp.array([[0.6, 0.4], [0.9, 0.1]]),
+    jnp.array([0, 0]),
+    (0.0, 1.0),
+  )
+  expected = {"fgsm": [[0.35, 0.65], [0.65, 0.35]]}
+  expected["pgd"] = expected["fgsm"]
+  for name, outputs in found:
+    np.testing.assert_allclose(
+      outputs, sure * np.array(expected.pop(name)), rtol=1e-5
+    )
+  assert not expected
+
+
 def test_attacks_need_a_box():
   config = common.resolve(digits.get_config())
   attacks.check_bounds(config, (0.0, 255.0))
