@@ -5,14 +5,7 @@ from __future__ import annotations
 from ml_collections import ConfigDict
 
 # None of these decides what a training batch holds, nor what is evaluated.
-FREE = frozenset(
-  {
-    "data_dir",
-    "eval_batch_size",
-    "max_unreadable_fraction",
-    "shuffle_buffer",
-  }
-)
+FREE = frozenset({"data_dir", "eval_batch_size", "max_unreadable_fraction"})
 
 
 def defaults() -> ConfigDict:
@@ -28,7 +21,7 @@ def defaults() -> ConfigDict:
   config.interpolation = "bicubic"  # or bilinear: less work for the host
   config.randaugment = ""  # "layers,magnitude"
   # Compressed records in memory, at most. Half are in use while the other half
-  # is read: about 1.8 GB of ImageNet for each stream.
+  # is read: about 1.8 GB of ImageNet for each stream. It decides the order.
   config.shuffle_buffer = 16_384
   # Of 10,000 records or more, before the run stops. In training copies of
   # others in the batch take their places; in evaluation they do not count.

@@ -1,5 +1,6 @@
 import io
 import itertools
+import shutil
 import subprocess
 import sys
 
@@ -75,6 +76,26 @@ def test_resumes_exactly_at_any_step(config, process_count):
   # epochs (4, 9: 24 records an epoch, or 12), and later.
   for start in (1, 2, 4, 9, 11):
     assert_same(take(dataset.train(start, stream=1), 3), whole[start:][:3])
+
+
+def test_what_a_resume_may_change_leaves_the_epoch_as_it_is(
+  config, prepared, tmp_path
+):
+  whole = take(imagenet.create(config).train(), 9)
+  elsewhere = shutil.copytree(prepared, tmp_path / "elsewhere")
+  changes = {
+    "data_dir": str(elsewhere),
+    "eval_batch_size": 7,
+    "max_unreadable_fraction": 0.5,
+  }
+  assert changes.keys() == inputs.FREE
+  for key, value in changes.items():
+    changed = config.copy_and_resolve_references()
+    changed[key] = value
+    assert changed[key] != config[key]
+    assert_same(take(imagenet.create(changed).train(2), 7), whole[2:])
+  config.shuffle_buffer = 16  # not among them
+  assert labels(take(imagenet.create(config).train(2), 7)) != labels(whole[2:])
 
 
 def test_every_epoch_shows_every_example_once_in_a_new_order(config):
