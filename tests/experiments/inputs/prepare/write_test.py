@@ -1,8 +1,11 @@
 """Folders written as data sets, and read again by tfds."""
 
 import io
+import json
 import os
 import re
+import shutil
+import unicodedata
 
 import numpy as np
 from PIL import Image
@@ -11,7 +14,7 @@ import pytest
 pytest.importorskip("tensorflow_datasets")
 
 from experiments import inputs  # noqa: E402
-from experiments.inputs.prepare import write  # noqa: E402
+from experiments.inputs.prepare import examples, write  # noqa: E402
 from experiments.inputs.tfrecords import imagenet  # noqa: E402
 
 
@@ -39,7 +42,9 @@ def test_what_is_left_out_is_no_class_and_said(folder, out, save_jpeg, capsys):
   message = f"Left out in {folder}: 1 .*, 1 .*\n"
   printed = capsys.readouterr().out
   assert re.search(message, printed)
-  assert "1 hidden or system" in printed and "1 files with other" in printed
+  assert "1 hidden or system" in printed and "1 files named *.txt" in printed
+  assert "Images of each class" in printed
+  assert "  0 cat: 5 + 5\n  1 dog: 5 + 5\n" in printed
 
 
 def test_same_split_stores_every_image_twice(folder, out, stored):
@@ -61,8 +66,11 @@ def test_eval_folder(folder, out, tmp_path, save_jpeg, stored):
 @pytest.mark.parametrize(
   ("spoil", "message"),
   [
-    (lambda image: image.unlink(), r"^eval_folder: no \*\.jpg"),
-    (lambda image: image.write_bytes(b""), "^eval_folder: .* is not a JPEG"),
+    (lambda image: image.unlink(), r"^eval_folder: no image in"),
+    (
+      lambda image: image.write_bytes(b""),
+      r"^1 of 11 images .*\n  eval_folder: .* is an empty file",
+    ),
     (
       lambda image: image.rename(image.parents[1] / "stray.jpg"),
       "^eval_folder: 'stray.jpg' lies in no class folder",
@@ -113,7 +121,16 @@ def test_pattern_classes_name_and_shards(tmp_path, out, save_jpeg, stored):
     (dict(name="My-Data"), "name: expected lower case"),
     (dict(eval_split="half"), "eval_split: .*got 'half'"),
     (dict(pattern=".*"), r"pattern: .*a group \(\?P<label>"),
+    (dict(pattern="(["), "pattern: .* is no regular expression"),
     (dict(eval_fraction=0.0), "eval_fraction: .*--eval_split=same"),
+    (dict(eval_fraction=float("nan")), r"eval_fraction: .*\(0, 1\), got nan"),
+    (dict(eval_fraction=-0.1), "eval_fraction: .*got -0.1"),
+    (dict(eval_fraction=1), "eval_fraction: .*got 1"),
+    (dict(max_unreadable=float("nan")), "max_unreadable: .*got nan"),
+    (dict(max_unreadable=1.0), r"max_unreadable: .*\[0, 1\), got 1"),
+    (dict(eval_labels="x"), "eval_labels: expected eval_folder beside it"),
+    (dict(eval_numbers="x"), "eval_numbers: expected eval_labels beside it"),
+    (dict(classes="~nobody_here/x"), "classes: .* no such user.*/~nobody"),
     (dict(shorter_side=-1), "shorter_side: .*got -1"),
     (dict(jpeg_quality=0), r"jpeg_quality: expected 1 \.\. 100, got 0"),
     (dict(shards=2), r"shards: expected 0 \.\. 1, .*got 2"),
@@ -128,21 +145,22 @@ def test_unusable_options_are_errors(folder, out, options, message):
 def test_a_png_named_jpeg_is_read_all_the_same(tmp_path, out):
   # ImageNet has one.
   image = Image.new("RGB", (12, 12), (10, 20, 30))
-  (tmp_path / "jpegs/a").mkdir(parents=True)
-  image.save(tmp_path / "jpegs/a/0.JPEG", "PNG")
+  for label in "ab":
+    (tmp_path / "jpegs" / label).mkdir(parents=True)
+    image.save(tmp_path / "jpegs" / label / "0.JPEG", "PNG")
   write.prepare(str(tmp_path / "jpegs"), str(out), eval_split="same")
   config = inputs.defaults()
   config.seed = 0
   config.update(
     dataset="imagenet2012",
     data_dir=str(out),
-    batch_size=1,
-    eval_batch_size=1,
+    batch_size=2,
+    eval_batch_size=2,
     image_size=8,
     resize_size=8,
   )
   dataset = imagenet.create(config)
-  expected = np.broadcast_to([10, 20, 30], (1, 8, 8, 3))
+  expected = np.broadcast_to([10, 20, 30], (2, 8, 8, 3))
   np.testing.assert_array_equal(next(dataset.train())["inputs"], expected)
   (batch,) = dataset.evaluate()
   np.testing.assert_array_equal(batch["inputs"], expected)
@@ -169,18 +187,268 @@ def test_overwrite(folder, out, save_jpeg, stored):
 
 
 def test_progress_says_how_long_it_will_take(folder, out, capsys, monkeypatch):
-  monkeypatch.setattr(write, "_SECONDS_UNTIL_PROGRESS", 0.0)
+  monkeypatch.setattr(examples, "_SECONDS_UNTIL_PROGRESS", 0.0)
   write.prepare(str(folder), str(out), eval_fraction=0.3)
   printed = capsys.readouterr().out
   assert re.search(r"  7 of 7 images, about 0\.0 minutes left", printed)
 
 
-def test_a_broken_file_ends_it_by_name_and_leaves_nothing(folder, out):
-  path = folder / "cat" / "2.JPEG"
-  path.write_bytes(path.read_bytes()[:200])
-  with pytest.raises(ValueError, match="2.JPEG' is damaged"):
+def damage(*paths):
+  for path in paths:
+    path.write_bytes(path.read_bytes()[:200])
+
+
+@pytest.mark.parametrize("eval_split", ["fraction", "same", "folder"])
+def test_all_broken_files_are_listed_and_nothing_is_left(
+  folder, out, tmp_path, eval_split
+):
+  broken = [folder / "cat" / "2.JPEG", folder / "dog" / "3.JPEG"]
+  options = dict(eval_split=eval_split, eval_fraction=0.5)
+  total = 10
+  if eval_split == "folder":
+    held_out = shutil.copytree(folder, tmp_path / "held_out")
+    options = dict(eval_folder=str(held_out))
+    broken.append(held_out / "dog" / "9.JPEG")
+    total = 20
+  damage(*broken)
+  (folder / "cat" / "4.JPEG").write_bytes(b"")
+  broken.append(folder / "cat" / "4.JPEG")
+  with pytest.raises(ValueError) as error:
+    write.prepare(str(folder), str(out), max_unreadable=0.1, **options)
+  message = str(error.value)
+  assert message.startswith(f"{len(broken)} of {total} images cannot be read:")
+  for path in broken:
+    assert message.count(f"'{path}'") == 1
+  assert "--max_unreadable is 0.1" in message
+  assert os.listdir(out) == []
+
+
+def test_a_few_broken_files_may_be_left_out(folder, out, stored, capsys):
+  damage(folder / "cat" / "2.JPEG", folder / "dog" / "3.JPEG")
+  options = dict(eval_split="same", max_unreadable=0.2)
+  done = write.prepare(str(folder), str(out), **options)
+  assert (done["train"], done["validation"]) == (8, 8)
+  train = stored(out, "train")
+  assert len(train) == 8 and "cat/2.JPEG" not in train
+  printed = capsys.readouterr().out
+  assert "Left out, unreadable: 2" in printed and "3.JPEG' is dam" in printed
+  assert "0 cat: 4 + 4" in printed
+  path = out / "imagenet2012" / "1.0.0" / "prepared.json"
+  assert list(json.loads(path.read_text())["unreadable"]) == [
+    str(folder / "cat" / "2.JPEG"),
+    str(folder / "dog" / "3.JPEG"),
+  ]
+
+
+def test_a_class_whose_images_are_all_broken_is_an_error(folder, out):
+  damage(*(folder / "cat").iterdir())
+  with pytest.raises(ValueError, match="no training image .* of 'cat':"):
+    write.prepare(str(folder), str(out), eval_split="same", max_unreadable=0.9)
+  assert os.listdir(out) == []
+
+
+def test_every_format_that_is_decoded_is_taken(tmp_path, out, stored, capsys):
+  folder = tmp_path / "images"
+  for i, name in enumerate(
+    ["fox/0.PNG", "fox/1.webp", "owl/2.Bmp", "owl/3.gif", "owl/4.JPG"]
+  ):
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    image = Image.new("RGB", (12, 12), (10 * i, 20, 30))
+    image.save(folder / name, lossless=True)
+  (folder / "fox" / "5.tiff").touch()
+  done = write.prepare(str(folder), str(out), eval_split="same")
+  assert (done["train"], done["classes"]) == (5, 2)
+  train = stored(out, "train")
+  for name, (data, _) in train.items():
+    as_is = name in ("fox/0.PNG", "owl/4.JPG")
+    assert (data == (folder / name).read_bytes()) == as_is
+    assert data.startswith(b"\x89PNG") or name == "owl/4.JPG"
+  printed = capsys.readouterr().out
+  assert f"Left out in {folder}: 1 files named *.tiff" in printed
+  for kind in ("WebP", "BMP", "GIF"):
+    assert f"In train, 1 {kind}s, stored as PNGs" in printed
+  # As training decodes them, the pixels are the files'.
+  config = inputs.defaults()
+  config.seed = 0
+  config.update(dataset="imagenet2012", data_dir=str(out), image_size=8)
+  config.update(batch_size=5, eval_batch_size=5, resize_size=8)
+  (batch,) = imagenet.create(config).evaluate()
+  reds = sorted(batch["inputs"][:, 4, 4, 0].tolist())
+  np.testing.assert_allclose(reds, [0, 10, 20, 30, 40], atol=2)
+
+
+def test_an_empty_class_folder_is_an_error_or_a_class(folder, out, tmp_path):
+  (folder / "ape").mkdir()
+  (folder / "eel" / "deep").mkdir(parents=True)
+  (folder / "eel" / "deep" / "0.tiff").touch()
+  message = (
+    r"folder: 2 class folders hold no image: 'ape' .*nothing\), 'eel' .*"
+    r"1 files named \*.tiff\).*--allow_empty"
+  )
+  with pytest.raises(ValueError, match=message):
+    write.prepare(str(folder), str(out), eval_split="same")
+  done = write.prepare(
+    str(folder), str(out), eval_split="same", allow_empty=True
+  )
+  assert done["classes"] == 4
+  found = json.loads((out / "imagenet2012/1.0.0/prepared.json").read_text())
+  assert [(row["name"], row["train"]) for row in found["classes"]] == [
+    ("ape", 0),
+    ("cat", 5),
+    ("dog", 5),
+    ("eel", 0),
+  ]
+
+
+def test_a_folder_a_level_too_high_writes_nothing(tmp_path, out, save_jpeg):
+  for split in ("train", "val"):
+    for label in ("cat", "dog"):
+      save_jpeg(tmp_path / "data" / split / label / "0.jpg")
+  data = tmp_path / "data"
+  with pytest.raises(ValueError) as error:
+    write.prepare(str(data), str(out))
+  flags = dict(
+    word.removeprefix("--").rstrip(";").split("=")
+    for word in str(error.value).split()
+    if word.startswith(("--folder", "--eval_folder"))
+  )
+  assert not out.exists()
+  done = write.prepare(**flags, out=str(out))  # the remedy works
+  assert (done["train"], done["validation"], done["classes"]) == (2, 2, 2)
+  classes = tmp_path / "classes.txt"
+  classes.write_text("train\nval\n")  # unless that is what is meant
+  done = write.prepare(str(data), str(out), classes=str(classes), name="splits")
+  assert done["classes"] == 2
+
+
+def test_a_class_with_one_image_is_trained_on(folder, out, save_jpeg, stored):
+  for i in range(10, 40):
+    save_jpeg(folder / "cat" / f"{i}.jpg", seed=i)
+  save_jpeg(folder / "owl" / "0.jpg")
+  write.prepare(str(folder), str(out), eval_fraction=0.4)
+  assert "owl/0.jpg" in stored(out, "train")
+  labels = [label for _, label in stored(out, "validation").values()]
+  assert len(labels) == 16 and set(labels) == {0, 1}
+
+
+def test_imagenets_flat_validation_folder(
+  folder, out, tmp_path, save_jpeg, stored
+):
+  for i in range(1, 4):
+    name = f"ILSVRC2012_val_0000000{i}.JPEG"
+    save_jpeg(tmp_path / "val" / name, seed=i)
+  flat = dict(eval_folder=str(tmp_path / "val"))
+  with pytest.raises(ValueError, match="no class folder.*--eval_labels=FILE"):
+    write.prepare(str(folder), str(out), **flat)
+  labels = tmp_path / "ground_truth.txt"
+  labels.write_text("2\n1\n2\n")
+  with pytest.raises(ValueError, match="eval_labels: .*--eval_numbers=FILE"):
+    write.prepare(str(folder), str(out), **flat, eval_labels=str(labels))
+  numbers = tmp_path / "numbers.txt"
+  numbers.write_text("1 dog\n2 cat\n")
+  write.prepare(
+    str(folder),
+    str(out),
+    **flat,
+    eval_labels=str(labels),
+    eval_numbers=str(numbers),
+  )
+  found = [label for _, label in sorted(stored(out, "validation").values())]
+  assert sorted(found) == [0, 0, 1]
+  assert stored(out, "validation")["ILSVRC2012_val_00000002.JPEG"][1] == 1
+  labels.write_text("dog\nowl\ncat\n")
+  with pytest.raises(ValueError, match="^eval_labels: labels 'owl', the first"):
+    write.prepare(
+      str(folder), str(out), **flat, eval_labels=str(labels), overwrite=True
+    )
+
+
+def test_accented_names_are_one_whichever_form_they_have(
+  tmp_path, out, save_jpeg, stored
+):
+  found = []
+  for form in ("NFC", "NFD"):
+    folder = tmp_path / form
+    for i in range(8):
+      label = unicodedata.normalize(form, ["caf\u00e9", "ni\u00f1o"][i % 2])
+      save_jpeg(folder / label / f"{label}{i}.jpg", seed=i)
+    name = form.lower()
+    write.prepare(str(folder), str(out), name=name, eval_fraction=0.4)
+    found.append([stored(out, s, name) for s in ("train", "validation")])
+  assert found[0] == found[1]
+  assert len(found[0][1]) == 3
+  names = json.loads((out / "nfd" / "1.0.0" / "prepared.json").read_text())
+  assert names["classes"][0]["name"] == "caf\u00e9"
+  # Across flags, too.
+  done = write.prepare(
+    str(tmp_path / "NFC"), str(out), eval_folder=str(tmp_path / "NFD")
+  )
+  assert done["classes"] == 2
+
+
+@pytest.mark.parametrize("name", ["a\nb", " a", "a ", "a\x7fb"])
+def test_class_folders_that_tfds_would_rename_are_refused(
+  folder, out, save_jpeg, name
+):
+  save_jpeg(folder / name / "0.jpg")
+  with pytest.raises(ValueError, match="classes: a class name must not") as e:
     write.prepare(str(folder), str(out))
-  assert not (out / "imagenet2012" / "1.0.0").exists()
+  assert repr(name) in str(e.value) and not out.exists()
+
+
+def test_a_name_that_is_not_utf8_is_named_before_anything_is_written(
+  folder, out
+):
+  os.rename(folder / "cat/2.JPEG", os.fsencode(folder) + b"/cat/\xe9.JPEG")
+  with pytest.raises(ValueError, match=r"folder: 1 names .* b'cat/\\xe9.JPEG'"):
+    write.prepare(str(folder), str(out))
+  assert not out.exists()
+
+
+def test_orientations_are_told_or_applied(folder, out, stored, capsys):
+  exif = Image.Exif()
+  exif[0x0112] = 6
+  image = Image.new("RGB", (9, 5))
+  for label in ("cat", "dog"):
+    image.save(folder / label / "turned.jpg", exif=exif)
+  write.prepare(str(folder), str(out), eval_split="same")
+  assert "In train, 2 with an EXIF orientation" in capsys.readouterr().out
+  write.prepare(
+    str(folder),
+    str(out),
+    eval_split="same",
+    overwrite=True,
+    apply_orientation=True,
+  )
+  assert "In train, 2 turned as their EXIF" in capsys.readouterr().out
+  for split in ("train", "validation"):
+    data, _ = stored(out, split)["cat/turned.jpg"]
+    assert Image.open(io.BytesIO(data)).size == (5, 9)
+
+
+def test_every_path_may_begin_with_a_tilde(
+  folder, tmp_path, monkeypatch, save_jpeg, stored
+):
+  monkeypatch.setenv("HOME", str(tmp_path))
+  monkeypatch.chdir(folder)
+  save_jpeg(tmp_path / "val" / "1.jpg")
+  for name, text in {
+    "classes": "dog\ncat\n",
+    "labels": "1\n",
+    "numbers": "1 cat\n",
+  }.items():
+    (tmp_path / name).write_text(text)
+  done = write.prepare(
+    "~/jpegs",
+    "~/out",
+    classes="~/classes",
+    eval_folder="~/val",
+    eval_labels="~/labels",
+    eval_numbers="~/numbers",
+  )
+  assert done["path"] == str(tmp_path / "out" / "imagenet2012" / "1.0.0")
+  assert stored(tmp_path / "out", "validation")["1.jpg"][1] == 1
+  assert sorted(os.listdir(folder)) == ["cat", "dog", "notes.txt"]
 
 
 def test_only_training_images_are_made_smaller(

@@ -328,23 +328,72 @@ def test_other_missing_data_sets_say_how_to_get_them(config, tmp_path):
     imagenet.create(config)
 
 
-def test_a_data_set_without_labels_is_an_error(config, tmp_path):
+IMAGE, LABEL = ("image", "label")
+
+
+def features_of(tfds):
+  """{case: (features, an example without its image)}."""
+  kinds = tfds.features
+  classes = kinds.ClassLabel(num_classes=3)
+  return {
+    "no label": ({}, {}),
+    "another name": ({"fine_label": classes}, {"fine_label": 1}),
+    "scalar": ({LABEL: kinds.Scalar("int64")}, {LABEL: 1}),
+    "one-hot": (
+      {LABEL: kinds.Tensor(shape=(3,), dtype="int64")},
+      {LABEL: [0, 1, 0]},
+    ),
+    "sequence": ({LABEL: kinds.Sequence(classes)}, {LABEL: [0, 1]}),
+    "text": ({LABEL: kinds.Text()}, {LABEL: "fox"}),
+    "uncounted": ({LABEL: kinds.ClassLabel()}, {LABEL: 1}),
+    "nested": ({LABEL: {"class": classes}}, {LABEL: {"class": 1}}),
+    "no image": ({IMAGE: kinds.Text(), LABEL: classes}, {IMAGE: "x", LABEL: 1}),
+  }
+
+
+@pytest.mark.parametrize(
+  ("case", "message"),
+  [
+    ("no label", "the feature 'label' of .* is not there"),
+    ("another name", r"'label' of .* not there.* \(it has fine_label\)"),
+    ("scalar", "'label' of .* is Scalar"),
+    ("one-hot", r"'label' of .* is Tensor\(shape=\(3,\)"),
+    ("sequence", r"'label' of .* is Sequence\(ClassLabel"),
+    ("text", "'label' of .* is Text"),
+    ("uncounted", "'label' of .* is ClassLabel.*num_classes=None"),
+    ("nested", "'label' of .* is FeaturesDict"),
+    ("no image", "'image' of .* is Text"),
+  ],
+)
+def test_a_feature_that_cannot_be_trained_on_is_named(
+  config, tmp_path, case, message
+):
   tfds = pytest.importorskip("tensorflow_datasets")
   buffer = io.BytesIO()
   Image.new("RGB", (9, 9)).save(buffer, "JPEG")
+  features, example = features_of(tfds)[case]
   tfds.dataset_builders.store_as_tfds_dataset(
-    name="unlabelled",
+    name="odd",
     version="1.0.0",
     data_dir=str(tmp_path),
-    features=tfds.features.FeaturesDict({"image": tfds.features.Image()}),
-    split_datasets={"train": [(0, {"image": buffer.getvalue()})]},
+    features=tfds.features.FeaturesDict(
+      {IMAGE: tfds.features.Image()} | features
+    ),
+    split_datasets={"train": [(0, {IMAGE: buffer.getvalue()} | example)]},
     download_config=tfds.download.DownloadConfig(try_download_gcs=False),
   )
-  config.update(
-    data_dir=str(tmp_path), dataset="unlabelled", eval_split="train"
-  )
-  with pytest.raises(ValueError, match=r"no feature \['label'\]"):
+  config.update(data_dir=str(tmp_path), dataset="odd", eval_split="train")
+  with pytest.raises(ValueError, match=f"dataset: .*{message}") as error:
     imagenet.create(config)
+  kind = "Image" if case == "no image" else "ClassLabel"
+  assert f"expected a tfds {kind}" in str(error.value)
+  assert "experiments.inputs.prepare" in str(error.value)
+
+
+def test_data_dir_may_begin_with_a_tilde(config, prepared, monkeypatch):
+  monkeypatch.setenv("HOME", str(prepared.parent))
+  config.data_dir = f"~/{prepared.name}"
+  assert imagenet.create(config).spec.num_train == NUM
 
 
 def test_importing_the_module_does_not_import_tensorflow():
