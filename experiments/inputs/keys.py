@@ -20,9 +20,12 @@ def defaults() -> ConfigDict:
   config.resize_size = 256  # shorter side before evaluation's crop
   config.interpolation = "bicubic"  # or bilinear: less work for the host
   config.randaugment = ""  # "layers,magnitude"
-  # Compressed records in memory, at most. Half are in use while the other half
-  # is read: about 1.8 GB of ImageNet for each stream. It decides the order.
-  config.shuffle_buffer = 16_384
+  # Compressed records in the memory of all processes, at most. Half are in use
+  # while the other half is read: about 2.2 GB of ImageNet for each stream, with
+  # a whole file of it for each lane. Lanes are what processes divide among
+  # them: a multiple of their number, if each record is to be read once.
+  config.shuffle_buffer = 20_480
+  config.shuffle_lanes = 8
   # Of 10,000 records or more, before the run stops. In training copies of
   # others in the batch take their places; in evaluation they do not count.
   config.max_unreadable_fraction = 1e-3
@@ -50,6 +53,10 @@ def check(config: ConfigDict) -> None:
     raise ValueError(
       "shuffle_buffer: expected at least 2 records, got"
       f" {config.shuffle_buffer}."
+    )
+  if config.shuffle_lanes < 1:
+    raise ValueError(
+      f"shuffle_lanes: expected at least 1, got {config.shuffle_lanes}."
     )
   if config.interpolation not in ("bicubic", "bilinear"):
     raise ValueError(

@@ -124,7 +124,7 @@ def parser(builder: Any) -> Callable[[Any], tuple[Any, Any]]:
 
   Raises:
     ValueError: if the data set's examples have no image, or no label that is
-      one class of a known number.
+      one class.
   """
   tf, tfds = records.import_tensorflow()
   features = builder.info.features
@@ -147,7 +147,7 @@ def _check_feature(info: Any, name: str, kind: type) -> None:
   """Refuses a data set whose feature is missing, or not of its kind."""
   features = dict(info.features)
   found = features.get(name)
-  if isinstance(found, kind) and getattr(found, "num_classes", True):
+  if isinstance(found, kind):
     return
   what = f"is {found!r}" if found is not None else "is not there"
   others = [key for key, value in features.items() if isinstance(value, kind)]

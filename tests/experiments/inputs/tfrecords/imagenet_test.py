@@ -4,13 +4,14 @@ import shutil
 import subprocess
 import sys
 
+from absl import logging as absl_logging
 import jax
 import numpy as np
 from PIL import Image
 import pytest
 
 from experiments import inputs
-from experiments.inputs.tfrecords import imagenet, pipeline
+from experiments.inputs.tfrecords import imagenet
 
 NUM = 24
 
@@ -114,42 +115,85 @@ def test_the_same_example_is_cropped_anew_in_each_epoch(config):
   assert (images[first] != images[second]).any()
 
 
-def test_two_processes_share_an_epoch(config):
-  config.batch_size = config.eval_batch_size = 6
+def of_processes(config, count, steps, start=0, stream=0):
+  """The batches of `count` processes, side by side."""
+  iterators = [
+    imagenet.create(config, process_index=i, process_count=count).train(
+      start, stream
+    )
+    for i in range(count)
+  ]
+  return [
+    {
+      name: np.concatenate([part[name] for part in parts])
+      for name in ("inputs", "label")
+    }
+    for parts in itertools.islice(zip(*iterators, strict=True), steps)
+  ]
+
+
+# 24 records in 3 files and batches of 6: 3 lanes; or 2, or 1.
+@pytest.mark.parametrize("lanes", [8, 2, 1])
+@pytest.mark.parametrize("process_count", [2, 3, 6])
+def test_the_number_of_processes_changes_no_batch(config, lanes, process_count):
+  config.update(
+    batch_size=6, eval_batch_size=6, shuffle_lanes=lanes, shuffle_buffer=48
+  )
+  whole = of_processes(config, 1, 9, stream=1)
+  assert len({tuple(batch["label"]) for batch in whole}) > 5
+  part = of_processes(config, process_count, 6, start=3, stream=1)
+  assert_same(part, whole[3:])
+
+
+@pytest.mark.parametrize("shuffle_buffer", [10, 48])
+def test_an_epoch_is_whole_though_the_number_of_processes_changes(
+  config, shuffle_buffer
+):
+  config.update(batch_size=6, eval_batch_size=6, shuffle_buffer=shuffle_buffer)
+  drawn = []
+  for step, process_count in enumerate([1, 3, 2, 6]):
+    drawn += labels(of_processes(config, process_count, 1, start=step))
+  assert sorted(drawn) == list(range(NUM))
+
+
+def test_processes_have_records_of_their_own(config):
+  config.update(batch_size=6, eval_batch_size=6, shuffle_buffer=48)
   epochs = []
-  for process in range(2):
-    dataset = imagenet.create(config, process_index=process, process_count=2)
+  for process in range(3):
+    dataset = imagenet.create(config, process_index=process, process_count=3)
     drawn = labels(take(dataset.train(), 8))
-    assert sorted(drawn[:12]) == sorted(drawn[12:])
-    epochs.append(drawn[:12])
-  assert sorted(epochs[0] + epochs[1]) == list(range(NUM))
+    # The same ones in every epoch: a page cache then holds them.
+    assert sorted(drawn[:8]) == sorted(drawn[8:])
+    epochs.append(drawn[:8])
+  assert sorted(sum(epochs, [])) == list(range(NUM))
+
+
+def test_more_processes_than_lanes_are_told(config, caplog, monkeypatch):
+  monkeypatch.setattr(absl_logging.get_absl_logger(), "propagate", True)
+  config.update(batch_size=6, eval_batch_size=6, shuffle_lanes=1)
+  imagenet.create(config, process_count=3)
+  remedy = (
+    "A new run with shuffle_lanes=3 and shuffle_buffer=48 reads each once"
+  )
+  assert remedy in caplog.text
+  caplog.clear()
+  config.update(shuffle_lanes=3, shuffle_buffer=48)
+  imagenet.create(config, process_count=3)
+  imagenet.create(config, process_count=6)  # there are three files
+  assert not caplog.text
 
 
 def test_what_does_not_divide_evenly_is_left_out(config):
-  # 24 = 5 * 4 + 4: the last four stored are never shown.
-  drawn = []
-  for process in range(5):
-    dataset = imagenet.create(config, process_index=process, process_count=5)
-    own = labels(take(dataset.train(), 8))
-    assert sorted(own[:4]) == sorted(own[4:])
-    drawn += own[:4]
-  assert len(set(drawn)) == len(drawn) == 20
+  config.update(train_split="train[:23]", batch_size=6, shuffle_buffer=48)
+  # 23 = 3 * 7 + 2: the last two stored are never shown.
+  drawn = labels(take(imagenet.create(config).train(), 7))
+  assert sorted(drawn) == sorted(2 * list(set(drawn)))
+  assert len(set(drawn)) == 21
 
 
-def test_processes_draw_different_crops(config, monkeypatch):
-  # Give both processes the same records, in the same order.
-  monkeypatch.setattr(
-    pipeline.order_lib, "share", lambda *args, **options: (0, 5)
-  )
-  read_shuffled = pipeline.records_lib.read_shuffled
-  monkeypatch.setattr(
-    pipeline.records_lib,
-    "read_shuffled",
-    lambda pieces, entropy, *rest, **options: read_shuffled(
-      pieces, (0, 0, 0), *rest, **options
-    ),
-  )
-  config.batch_size = config.eval_batch_size = 10
+def test_processes_draw_different_crops(config):
+  # One record, in every row of all processes.
+  config.update(train_split="train[:1]", batch_size=10, eval_batch_size=10)
   first, second = (
     next(imagenet.create(config, process_index=i, process_count=2).train())
     for i in range(2)
@@ -276,7 +320,7 @@ def test_slices_of_splits_work(config):
     (dict(shuffle_buffer=1), "shuffle_buffer: expected at least 2"),
     (dict(train_split="trian"), "train_split: .*'train', 'validation'"),
     (dict(eval_split="train[:0]"), "eval_split: .*no examples.*24"),
-    (dict(train_split="train[:1]"), "train_split: 1 examples .* 2 proc"),
+    (dict(shuffle_lanes=0), "shuffle_lanes: expected at least 1, got 0"),
     (dict(dataset="imagenet2021"), "neither .* Did you mean imagenet"),
   ],
 )
@@ -338,14 +382,13 @@ def features_of(tfds):
   return {
     "no label": ({}, {}),
     "another name": ({"fine_label": classes}, {"fine_label": 1}),
-    "scalar": ({LABEL: kinds.Scalar("int64")}, {LABEL: 1}),
+    "scalar": ({LABEL: kinds.Scalar(np.int64)}, {LABEL: 1}),
     "one-hot": (
-      {LABEL: kinds.Tensor(shape=(3,), dtype="int64")},
+      {LABEL: kinds.Tensor(shape=(3,), dtype=np.int64)},
       {LABEL: [0, 1, 0]},
     ),
     "sequence": ({LABEL: kinds.Sequence(classes)}, {LABEL: [0, 1]}),
     "text": ({LABEL: kinds.Text()}, {LABEL: "fox"}),
-    "uncounted": ({LABEL: kinds.ClassLabel()}, {LABEL: 1}),
     "nested": ({LABEL: {"class": classes}}, {LABEL: {"class": 1}}),
     "no image": ({IMAGE: kinds.Text(), LABEL: classes}, {IMAGE: "x", LABEL: 1}),
   }
@@ -360,7 +403,6 @@ def features_of(tfds):
     ("one-hot", r"'label' of .* is Tensor\(shape=\(3,\)"),
     ("sequence", r"'label' of .* is Sequence\(ClassLabel"),
     ("text", "'label' of .* is Text"),
-    ("uncounted", "'label' of .* is ClassLabel.*num_classes=None"),
     ("nested", "'label' of .* is FeaturesDict"),
     ("no image", "'image' of .* is Text"),
   ],
