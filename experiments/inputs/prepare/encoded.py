@@ -47,6 +47,21 @@ class Encoded(NamedTuple):
   notes: tuple[str, ...] = ()
 
 
+def check_pillow() -> None:
+  """Refuses to begin without what formats and orientations are read with.
+
+  Raises:
+    ImportError: with what to install.
+  """
+  try:
+    import PIL.Image  # noqa: F401
+  except ImportError as error:
+    raise ImportError(
+      f"Preparing images needs Pillow, and it is missing ({error}). Install it"
+      " in the checkout: pip install -e '.[tfds]'"
+    ) from None
+
+
 def read(path: str, options: Options) -> Encoded:
   """Returns the file's image, a JPEG or a PNG.
 

@@ -63,8 +63,8 @@ class Reading:
     """Yields (key, example).
 
     Raises:
-      ValueError: past the limit, when all images have been looked at: listing
-        all that cannot be read.
+      ValueError: past the limit, or if a split has no image left, when all have
+        been looked at: listing all that cannot be read.
     """
     split = self._splits[key]
     start = last = time.monotonic()
@@ -83,7 +83,7 @@ class Reading:
           f" {left / 60:.1f} minutes left",
           flush=True,
         )
-    if self._past_limit():
+    if self._past_limit() or not self.written[key]:
       keys = list(self._splits)
       for later in keys[keys.index(key) + 1 :]:
         collections.deque(self._images(later), maxlen=0)

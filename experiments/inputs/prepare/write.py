@@ -77,12 +77,14 @@ def prepare(
     {"train": images, "validation": images, "classes": how many, "path": where}.
 
   Raises:
+    ImportError: if TensorFlow, tfds or Pillow is not installed.
     FileNotFoundError: if a folder or a file is missing, or a folder holds no
       images.
     FileExistsError: if the data set exists and `overwrite` is False.
     OSError: if something cannot be read or written.
     ValueError: if an argument, a file name, or a file is not as expected.
   """
+  encoded.check_pillow()
   _check_options(name, eval_split, shorter_side, jpeg_quality, max_unreadable)
   labels.check_pattern(pattern)
   split.check_fraction(eval_fraction)

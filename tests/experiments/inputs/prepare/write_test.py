@@ -247,6 +247,21 @@ def test_a_class_whose_images_are_all_broken_is_an_error(folder, out):
   assert os.listdir(out) == []
 
 
+def test_a_split_whose_images_are_all_broken_is_an_error(
+  folder, out, tmp_path, save_jpeg
+):
+  broken = save_jpeg(tmp_path / "held_out" / "cat" / "x.jpg")
+  damage(broken)
+  with pytest.raises(ValueError, match="1 of 11 images cannot be read") as e:
+    write.prepare(
+      str(folder),
+      str(out),
+      eval_folder=str(tmp_path / "held_out"),
+      max_unreadable=0.5,
+    )
+  assert str(broken) in str(e.value) and os.listdir(out) == []
+
+
 def test_every_format_that_is_decoded_is_taken(tmp_path, out, stored, capsys):
   folder = tmp_path / "images"
   for i, name in enumerate(
