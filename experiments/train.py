@@ -86,6 +86,9 @@ def train_and_evaluate(
   folder = storage.path(workdir)
   config = _on_this_machine(asked)
   dataset = inputs.create(config)
+  described_as = _json(asked)
+  if dataset.files:
+    described_as["files"] = dataset.files
   programs = (Cache() if cache is None else cache).get(config, dataset.spec)
   first = jax.process_index() == 0
   with contextlib.ExitStack() as stack:
@@ -97,7 +100,7 @@ def train_and_evaluate(
     )
     described.check(
       folder,
-      _json(asked),
+      described_as,
       free=common.FREE_KEYS,
       defaults=_json(common.base()),
     )
@@ -118,7 +121,7 @@ def train_and_evaluate(
       logging.info("Resuming at step %d of %d.", step, config.total_steps)
     writer: metrics.MetricsWriter | metrics.NullWriter = metrics.NullWriter()
     if first:
-      described.write(folder, _json(asked), step=step)
+      described.write(folder, described_as, step=step)
       writer = metrics.MetricsWriter(folder, step)
     stack.callback(writer.close)
     watch = stack.enter_context(preemption.Watch())

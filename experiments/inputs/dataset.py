@@ -58,11 +58,14 @@ class Dataset(NamedTuple):
       processes each appears exactly once with mask True. Every process yields
       the same number of batches, all of full size: the missing rows are zeros
       with mask False.
+    files: what the batches depend on beside the config, in words; a resumed
+      run is refused where it has changed. "" where there is nothing.
   """
 
   spec: Spec
   train: Callable[..., Iterator[Batch]]
   evaluate: Callable[[], Iterator[Batch]]
+  files: str = ""
 
 
 class Arrays(NamedTuple):
