@@ -1,10 +1,8 @@
-import io
 import itertools
 import shutil
 import subprocess
 import sys
 
-from absl import logging as absl_logging
 import jax
 import numpy as np
 from PIL import Image
@@ -115,91 +113,12 @@ def test_the_same_example_is_cropped_anew_in_each_epoch(config):
   assert (images[first] != images[second]).any()
 
 
-def of_processes(config, count, steps, start=0, stream=0):
-  """The batches of `count` processes, side by side."""
-  iterators = [
-    imagenet.create(config, process_index=i, process_count=count).train(
-      start, stream
-    )
-    for i in range(count)
-  ]
-  return [
-    {
-      name: np.concatenate([part[name] for part in parts])
-      for name in ("inputs", "label")
-    }
-    for parts in itertools.islice(zip(*iterators, strict=True), steps)
-  ]
-
-
-# 24 records in 3 files and batches of 6: 3 lanes; or 2, or 1.
-@pytest.mark.parametrize("lanes", [8, 2, 1])
-@pytest.mark.parametrize("process_count", [2, 3, 6])
-def test_the_number_of_processes_changes_no_batch(config, lanes, process_count):
-  config.update(
-    batch_size=6, eval_batch_size=6, shuffle_lanes=lanes, shuffle_buffer=48
-  )
-  whole = of_processes(config, 1, 9, stream=1)
-  assert len({tuple(batch["label"]) for batch in whole}) > 5
-  part = of_processes(config, process_count, 6, start=3, stream=1)
-  assert_same(part, whole[3:])
-
-
-@pytest.mark.parametrize("shuffle_buffer", [10, 48])
-def test_an_epoch_is_whole_though_the_number_of_processes_changes(
-  config, shuffle_buffer
-):
-  config.update(batch_size=6, eval_batch_size=6, shuffle_buffer=shuffle_buffer)
-  drawn = []
-  for step, process_count in enumerate([1, 3, 2, 6]):
-    drawn += labels(of_processes(config, process_count, 1, start=step))
-  assert sorted(drawn) == list(range(NUM))
-
-
-def test_processes_have_records_of_their_own(config):
-  config.update(batch_size=6, eval_batch_size=6, shuffle_buffer=48)
-  epochs = []
-  for process in range(3):
-    dataset = imagenet.create(config, process_index=process, process_count=3)
-    drawn = labels(take(dataset.train(), 8))
-    # The same ones in every epoch: a page cache then holds them.
-    assert sorted(drawn[:8]) == sorted(drawn[8:])
-    epochs.append(drawn[:8])
-  assert sorted(sum(epochs, [])) == list(range(NUM))
-
-
-def test_more_processes_than_lanes_are_told(config, caplog, monkeypatch):
-  monkeypatch.setattr(absl_logging.get_absl_logger(), "propagate", True)
-  config.update(batch_size=6, eval_batch_size=6, shuffle_lanes=1)
-  imagenet.create(config, process_count=3)
-  remedy = (
-    "A new run with shuffle_lanes=3 and shuffle_buffer=48 reads each once"
-  )
-  assert remedy in caplog.text
-  caplog.clear()
-  config.update(shuffle_lanes=3, shuffle_buffer=48)
-  imagenet.create(config, process_count=3)
-  imagenet.create(config, process_count=6)  # there are three files
-  assert not caplog.text
-
-
 def test_what_does_not_divide_evenly_is_left_out(config):
   config.update(train_split="train[:23]", batch_size=6, shuffle_buffer=48)
   # 23 = 3 * 7 + 2: the last two stored are never shown.
   drawn = labels(take(imagenet.create(config).train(), 7))
   assert sorted(drawn) == sorted(2 * list(set(drawn)))
   assert len(set(drawn)) == 21
-
-
-def test_processes_draw_different_crops(config):
-  # One record, in every row of all processes.
-  config.update(train_split="train[:1]", batch_size=10, eval_batch_size=10)
-  first, second = (
-    next(imagenet.create(config, process_index=i, process_count=2).train())
-    for i in range(2)
-  )
-  np.testing.assert_array_equal(first["label"], second["label"])
-  assert (first["inputs"] != second["inputs"]).any(axis=(1, 2, 3)).all()
 
 
 def test_streams_and_seeds_differ_and_repeat(config):
@@ -346,96 +265,6 @@ def test_a_description_needs_classes_of_an_unknown_data_set(config):
   with pytest.raises(ValueError, match="known: imagenet2012.*--num_classes"):
     imagenet.describe(config)
   assert imagenet.describe(config, 7)[1:4] == (7, 0, 0)
-
-
-def test_missing_imagenet_says_how_to_get_it(config, tmp_path):
-  config.data_dir = str(tmp_path)
-  with pytest.raises(FileNotFoundError) as error:
-    imagenet.create(config)
-  message = str(error.value)
-  for part in (
-    "ILSVRC2012_img_train.tar",
-    "ILSVRC2012_img_val.tar",
-    "image-net.org",
-    f"to {tmp_path}/downloads/manual",
-    f"tfds build imagenet2012 --data_dir={tmp_path}"
-    f" --manual_dir={tmp_path}/downloads/manual",
-    f"python -m experiments.inputs.prepare --folder=JPEGS --out={tmp_path}",
-  ):
-    assert part in message
-
-
-def test_other_missing_data_sets_say_how_to_get_them(config, tmp_path):
-  config.data_dir = str(tmp_path)
-  config.dataset = "imagenette/320px-v2"
-  with pytest.raises(FileNotFoundError, match="tfds build imagenette/320px-v2"):
-    imagenet.create(config)
-
-
-IMAGE, LABEL = ("image", "label")
-
-
-def features_of(tfds):
-  """{case: (features, an example without its image)}."""
-  kinds = tfds.features
-  classes = kinds.ClassLabel(num_classes=3)
-  return {
-    "no label": ({}, {}),
-    "another name": ({"fine_label": classes}, {"fine_label": 1}),
-    "scalar": ({LABEL: kinds.Scalar(np.int64)}, {LABEL: 1}),
-    "one-hot": (
-      {LABEL: kinds.Tensor(shape=(3,), dtype=np.int64)},
-      {LABEL: [0, 1, 0]},
-    ),
-    "sequence": ({LABEL: kinds.Sequence(classes)}, {LABEL: [0, 1]}),
-    "text": ({LABEL: kinds.Text()}, {LABEL: "fox"}),
-    "nested": ({LABEL: {"class": classes}}, {LABEL: {"class": 1}}),
-    "no image": ({IMAGE: kinds.Text(), LABEL: classes}, {IMAGE: "x", LABEL: 1}),
-  }
-
-
-@pytest.mark.parametrize(
-  ("case", "message"),
-  [
-    ("no label", "the feature 'label' of .* is not there"),
-    ("another name", r"'label' of .* not there.* \(it has fine_label\)"),
-    ("scalar", "'label' of .* is Scalar"),
-    ("one-hot", r"'label' of .* is Tensor\(shape=\(3,\)"),
-    ("sequence", r"'label' of .* is Sequence\(ClassLabel"),
-    ("text", "'label' of .* is Text"),
-    ("nested", "'label' of .* is FeaturesDict"),
-    ("no image", "'image' of .* is Text"),
-  ],
-)
-def test_a_feature_that_cannot_be_trained_on_is_named(
-  config, tmp_path, case, message
-):
-  tfds = pytest.importorskip("tensorflow_datasets")
-  buffer = io.BytesIO()
-  Image.new("RGB", (9, 9)).save(buffer, "JPEG")
-  features, example = features_of(tfds)[case]
-  tfds.dataset_builders.store_as_tfds_dataset(
-    name="odd",
-    version="1.0.0",
-    data_dir=str(tmp_path),
-    features=tfds.features.FeaturesDict(
-      {IMAGE: tfds.features.Image()} | features
-    ),
-    split_datasets={"train": [(0, {IMAGE: buffer.getvalue()} | example)]},
-    download_config=tfds.download.DownloadConfig(try_download_gcs=False),
-  )
-  config.update(data_dir=str(tmp_path), dataset="odd", eval_split="train")
-  with pytest.raises(ValueError, match=f"dataset: .*{message}") as error:
-    imagenet.create(config)
-  kind = "Image" if case == "no image" else "ClassLabel"
-  assert f"expected a tfds {kind}" in str(error.value)
-  assert "experiments.inputs.prepare" in str(error.value)
-
-
-def test_data_dir_may_begin_with_a_tilde(config, prepared, monkeypatch):
-  monkeypatch.setenv("HOME", str(prepared.parent))
-  config.data_dir = f"~/{prepared.name}"
-  assert imagenet.create(config).spec.num_train == NUM
 
 
 def test_importing_the_module_does_not_import_tensorflow():
