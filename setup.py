@@ -28,6 +28,7 @@ TFDS = [
   for requirement in (
     # tensorflow-datasets 4.9.10 imports it without declaring it.
     "importlib_resources>=6.0",
+    "pillow>=10.1",  # prepare's formats that training does not decode
     "tensorflow>=2.17",
     "tensorflow-datasets>=4.9.7",
   )

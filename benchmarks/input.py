@@ -96,9 +96,9 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 
 def _prepare(options: argparse.Namespace, folder: pathlib.Path) -> dict:
   """Writes the repeated images as JPEGs' links and as TFRecords."""
-  from experiments.inputs.prepare import labels, write
+  from experiments.inputs.prepare import find, labels, write
 
-  found, _ = labels.find_images(options.images)
+  found = find.find_images(options.images).images
   (folder / "jpegs").mkdir()
   sizes = []
   for name, path in found.items():

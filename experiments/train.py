@@ -83,6 +83,9 @@ def train_and_evaluate(
   """
   folder = storage.path(workdir)
   asked, config, dataset, programs = build(_agreed(config), cache)
+  described_as = _json(asked)
+  if dataset.files:
+    described_as["files"] = dataset.files
   first = jax.process_index() == 0
   with contextlib.ExitStack() as stack:
     # What follows writes; all that can be wrong with a config was found before.
@@ -93,7 +96,7 @@ def train_and_evaluate(
     )
     described.check(
       folder,
-      _json(asked),
+      described_as,
       free=common.free_keys(),
       defaults=_json(common.base()),
     )
@@ -115,7 +118,7 @@ def train_and_evaluate(
       logging.info("Resuming at step %d of %d.", step, config.total_steps)
     writer: metrics.MetricsWriter | metrics.NullWriter = metrics.NullWriter()
     if first:
-      described.write(folder, _json(asked), step=step)
+      described.write(folder, described_as, step=step)
       writer = metrics.MetricsWriter(folder, step)
     stack.callback(writer.close)
     watch = stack.enter_context(preemption.Watch())

@@ -80,7 +80,10 @@ def test_train_needs_no_tensorflow_and_tfds_none_where_there_is_none():
   known = resolve.declared()
   assert not [line for line in known["train"] if "tensorflow" in line]
   for python, names in (
-    ("3.13", ["importlib_resources", "tensorflow", "tensorflow-datasets"]),
+    (
+      "3.13",
+      ["importlib_resources", "pillow", "tensorflow", "tensorflow-datasets"],
+    ),
     ("3.14", []),
   ):
     found = resolve.asked(known["tfds"], python)

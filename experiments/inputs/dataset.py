@@ -62,12 +62,15 @@ class Dataset(NamedTuple):
       with mask False.
     test: as `evaluate`, of examples looked at once, when a run is over;
       None: there are none, and what is evaluated is all there is.
+    files: what the batches depend on beside the config, in words; a resumed
+      run is refused where it has changed. "" where there is nothing.
   """
 
   spec: Spec
   train: Callable[..., Iterator[Batch]]
   evaluate: Callable[[], Iterator[Batch]]
   test: Callable[[], Iterator[Batch]] | None = None
+  files: str = ""
 
 
 class Arrays(NamedTuple):

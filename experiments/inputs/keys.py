@@ -10,14 +10,7 @@ from ml_collections import ConfigDict
 from experiments import domains
 
 # None of these decides what a training batch holds, nor what is evaluated.
-FREE = frozenset(
-  {
-    "data_dir",
-    "eval_batch_size",
-    "max_unreadable_fraction",
-    "shuffle_buffer",
-  }
-)
+FREE = frozenset({"data_dir", "eval_batch_size", "max_unreadable_fraction"})
 
 # These decide which examples train, and no program.
 PARTITION = frozenset({"split_seed", "fold", "folds", "inner_validation"})
@@ -81,9 +74,12 @@ KEYS = {
   # "layers,magnitude", of the strengths of the released code;
   # "paper:layers,magnitude" of those of the paper's letter.
   "randaugment": domains.Key("", _EXPECTED, _randaugment),
-  # Compressed records in memory, at most. Half are in use while the other half
-  # is read: about 1.8 GB of ImageNet for each stream.
-  "shuffle_buffer": domains.integer(16_384, 2),
+  # Compressed records in the memory of all processes, at most. Half are in use
+  # while the other half is read: about 2.2 GB of ImageNet for each stream, with
+  # a whole file of it for each lane. Lanes are what processes divide among
+  # them: a multiple of their number, if each record is to be read once.
+  "shuffle_buffer": domains.integer(20_480, 2),
+  "shuffle_lanes": domains.integer(8, 1),
   # Of 10,000 records or more, before the run stops. In training copies of
   # others in the batch take their places; in evaluation they do not count.
   "max_unreadable_fraction": domains.number(1e-3, "[0, 1]"),

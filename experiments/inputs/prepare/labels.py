@@ -1,96 +1,13 @@
-"""Which images there are, what their labels are, and which are held out."""
+"""What an image's label is, and which number a class has."""
 
 from __future__ import annotations
 
 import collections
-from collections.abc import Collection
-import hashlib
-import os
+from collections.abc import Collection, Iterable
 import re
-from typing import NamedTuple
+import unicodedata
 
-_EXTENSIONS = (".jpg", ".jpeg")
-# Of macOS's archives, Synology's and Windows's disks, ext4 and Python.
-_SYSTEM = frozenset(
-  {
-    "__MACOSX",
-    "@eaDir",
-    "$RECYCLE.BIN",
-    "System Volume Information",
-    "lost+found",
-    "__pycache__",
-  }
-)
-
-
-class Found(NamedTuple):
-  """The images of a folder.
-
-  Attributes:
-    images: {path below the folder, with forward slashes: path}, sorted.
-    left_out: how many files and folders were not looked at, by reason.
-  """
-
-  images: dict[str, str]
-  left_out: collections.Counter[str]
-
-
-def find_images(folder: str, flag: str = "folder") -> Found:
-  """Finds the files named *.jpg or *.jpeg, in any case, at any depth.
-
-  What a file manager, a notebook or an archive leaves behind is no class and
-  no image: names that begin with a dot, and folders like __MACOSX. Links are
-  followed, but a folder that can be reached in several ways is looked into
-  once, and not through a link if there is another way.
-
-  Args:
-    folder: where to look.
-    flag: that named the folder, for the errors.
-
-  Raises:
-    FileNotFoundError: if `folder` is not a folder or holds no image.
-    OSError: if a folder in it cannot be read.
-  """
-  if not os.path.isdir(folder):
-    raise FileNotFoundError(f"{flag}: {folder!r} is not a folder.")
-  images: dict[str, str] = {}
-  left_out: collections.Counter[str] = collections.Counter()
-  seen: set[str] = set()
-  folders = [folder]
-  links: list[str] = []
-  while folders or links:
-    parent = folders.pop() if folders else links.pop()
-    real = os.path.realpath(parent)
-    if real in seen:
-      left_out["links to folders seen already"] += 1
-      continue
-    seen.add(real)
-    with os.scandir(parent) as entries:
-      # Which way leads first to a folder must not be the file system's choice.
-      for entry in sorted(entries, key=lambda entry: entry.name, reverse=True):
-        if entry.name.startswith(".") or entry.name in _SYSTEM:
-          left_out["hidden or system files and folders"] += 1
-        elif entry.is_dir():
-          (links if entry.is_symlink() else folders).append(entry.path)
-        elif not entry.name.lower().endswith(_EXTENSIONS):
-          left_out["files with other names"] += 1
-        elif not entry.is_file():
-          left_out["pipes, devices and dangling links"] += 1
-        else:
-          name = os.path.relpath(entry.path, folder).replace(os.sep, "/")
-          images[name] = entry.path
-  if not images:
-    raise FileNotFoundError(
-      f"{flag}: no *.jpg or *.jpeg file in {folder!r} or below it (left out:"
-      f" {summary(left_out)}). Other formats must be converted first."
-    )
-  return Found(dict(sorted(images.items())), left_out)
-
-
-def summary(left_out: collections.Counter[str]) -> str:
-  """Returns "2 files with other names, 1 ..."."""
-  reasons = (f"{count:,} {reason}" for reason, count in left_out.most_common())
-  return ", ".join(reasons) or "nothing"
+from experiments.inputs.prepare import find, text
 
 
 def label_of(name: str, pattern: str, flag: str = "folder") -> str:
@@ -108,11 +25,7 @@ def label_of(name: str, pattern: str, flag: str = "folder") -> str:
   if not pattern:
     folder, slash, _ = name.partition("/")
     if not slash:
-      raise ValueError(
-        f"{flag}: {name!r} lies in no class folder. Put every image in a"
-        " folder named after its class, or give --pattern to read labels from"
-        " file names."
-      )
+      raise ValueError(f"{flag}: {name!r} lies in no class folder.")
     return folder
   file_name = name.rpartition("/")[2]
   match = re.fullmatch(pattern, file_name)
@@ -122,6 +35,45 @@ def label_of(name: str, pattern: str, flag: str = "folder") -> str:
       " the pattern, or move the file out of the folder."
     )
   return match["label"]
+
+
+def check_pattern(pattern: str) -> None:
+  """Refuses what no label can be read with.
+
+  Raises:
+    ValueError: if it is no regular expression, or has no group `label`.
+  """
+  try:
+    groups = re.compile(pattern).groupindex
+  except re.error as error:
+    raise ValueError(
+      f"pattern: {pattern!r} is no regular expression: {error}."
+    ) from None
+  if pattern and "label" not in groups:
+    raise ValueError(
+      "pattern: expected a regular expression with a group (?P<label>...),"
+      f" got {pattern!r}."
+    )
+
+
+def check_names(names: Iterable[str]) -> None:
+  """Refuses class names that tfds, which stores one a line, would change.
+
+  Raises:
+    ValueError: naming them.
+  """
+  bad = [
+    name
+    for name in names
+    if name != name.strip()
+    or any(unicodedata.category(c) in ("Cc", "Zl", "Zp") for c in name)
+  ]
+  if bad:
+    raise ValueError(
+      "classes: a class name must not hold line breaks or control characters,"
+      f" nor begin or end with a space; got {find.listed(bad)}. Rename the"
+      " folders, or correct --pattern."
+    )
 
 
 def read_classes(path: str, found: Collection[str]) -> list[str]:
@@ -139,11 +91,7 @@ def read_classes(path: str, found: Collection[str]) -> list[str]:
     ValueError: if indices are not 0, 1, 2, ... in some order, or a name comes
       twice.
   """
-  # Windows's editors begin a file with a byte-order mark.
-  with open(path, encoding="utf-8-sig") as file:
-    lines = [line.strip() for line in file if line.strip()]
-  if not lines:
-    raise ValueError(f"classes: {path!r} is empty.")
+  lines = text.read_lines(path, "classes")
   if set(found) <= set(lines):
     names = lines
   else:
@@ -171,41 +119,26 @@ def _without_indices(lines: list[str], path: str) -> list[str]:
   return [row[1] for row in rows]
 
 
-def index_labels(images, pattern, classes, source, flag="folder"):
-  """Returns {name: class index}; unknown labels are errors."""
-  index = {label: i for i, label in enumerate(classes)}
-  labels = {}
-  for name in images:
-    label = label_of(name, pattern, flag)
-    if label not in index:
-      raise ValueError(
-        f"classes: the label {label!r} of {name!r} is not in {source}, which"
-        f" has {len(classes)} classes such as {classes[0]!r}."
-      )
-    labels[name] = index[label]
-  return labels
+def numbered(
+  labels: dict[str, str], classes: list[str], source: str, flag: str
+) -> dict[str, int]:
+  """Returns {image: class index}.
 
-
-def split_by_hash(names, fraction: float) -> tuple[list[str], list[str]]:
-  """Splits names into (train, validation), deterministically.
-
-  Validation is the round(fraction * len(names)) names with the smallest
-  SHA-256, but at least one; the classes are not balanced.
+  Args:
+    labels: {image: label}.
+    classes: the names, in order.
+    source: of the classes, for the error.
+    flag: that the images are from, for the error.
 
   Raises:
-    ValueError: if either part would be empty.
+    ValueError: if a label is no class.
   """
-  names = sorted(names)
-  count = max(1, round(fraction * len(names)))
-  if not 0 < fraction < 1 or count == len(names):
+  index = {label: i for i, label in enumerate(classes)}
+  unknown = sorted(set(labels.values()) - index.keys())
+  if unknown:
+    name = next(name for name, label in labels.items() if label == unknown[0])
     raise ValueError(
-      "eval_fraction: expected a number in (0, 1) that leaves at least one of"
-      f" the {len(names)} images for training, got {fraction}. To validate on"
-      " the training images, use --eval_split=same."
+      f"{flag}: labels {find.listed(unknown)}, the first of {name!r}, are not"
+      f" in {source}, which has {len(classes)} classes such as {classes[0]!r}."
     )
-
-  def digest(name):
-    return hashlib.sha256(name.encode()).digest()
-
-  chosen = set(sorted(names, key=digest)[:count])
-  return [name for name in names if name not in chosen], sorted(chosen)
+  return {name: index[label] for name, label in labels.items()}

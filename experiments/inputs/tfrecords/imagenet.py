@@ -8,11 +8,12 @@
     config.seed = 0
     batches = imagenet.create(config).train(start_step=1000)
 
-One process's records pass through, in this order: its share of the files; a
+One process's records pass through, in this order: its lanes of the files; a
 shuffle of still compressed records; the position, which numbers them; a crop,
 flip and RandAugment whose randomness is a function of that position alone.
 
-`pipeline` puts them together, `order` explains the shuffle, `crops` the crops.
+`pipeline` puts them together, `order` explains the shuffle, `lanes` how it is
+divided, `crops` the crops.
 """
 
 from __future__ import annotations
@@ -38,10 +39,12 @@ def create(
 ) -> Dataset:
   """Opens the data set and describes it; nothing is read yet.
 
-  Training shows every process its own num_train // process_count records of an
-  epoch, the same ones in every epoch (a host's page cache then holds them); the
-  last num_train % process_count records are never shown. Batches span epochs.
-  Batch k depends on the number of processes, besides (seed, stream, k).
+  The order of the records, crops included, depends on the files and on the
+  config (seed, batch_size, shuffle_buffer, shuffle_lanes) and not on the number
+  of processes: a run may go on with another one. Where the number of lanes is a
+  multiple of it, every process has records of its own, the same ones in every
+  epoch (a host's page cache then holds them). The last records, fewer than
+  there are lanes, are never shown. Batches span epochs.
 
   Images are cut by a random resized crop (8 to 100 % of the area, aspect ratio
   3/4 to 4/3 uniform in its logarithm), resized to `image_size` by bicubic
@@ -67,11 +70,6 @@ def create(
   pieces = store.split_pieces(builder, "train_split", config.train_split)
   held_out = store.split_pieces(builder, "eval_split", config.eval_split)
   num_train = order_lib.count(pieces)
-  if num_train < process_count:
-    raise ValueError(
-      f"train_split: {num_train} examples do not go round {process_count}"
-      " processes; use a larger split or fewer processes."
-    )
   parse = store.parser(builder)
   num_classes = builder.info.features["label"].num_classes
   reader = pipeline.Reader(parse, num_classes, config.max_unreadable_fraction)
@@ -79,6 +77,7 @@ def create(
     _spec(config, num_classes, num_train, order_lib.count(held_out)),
     pipeline.training(config, pieces, reader, place),
     pipeline.evaluation(config, held_out, reader, place),
+    files=store.describe_files(builder, pieces + held_out),
   )
 
 

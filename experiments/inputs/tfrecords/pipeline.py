@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+import functools
 import math
 from typing import Any, NamedTuple
 
+from absl import logging
 from ml_collections import ConfigDict
 import numpy as np
 
 from experiments.inputs import keys
 from experiments.inputs.dataset import Batch, local_size
+from experiments.inputs.tfrecords import lanes as lanes_lib
 from experiments.inputs.tfrecords import order as order_lib
 from experiments.inputs.tfrecords import records as records_lib
 from experiments.inputs.tfrecords import skipping
@@ -115,36 +118,61 @@ def training(
 
   seed, image_size = config.seed, config.image_size
   interpolation, randaugment = config.interpolation, keys.randaugment(config)
-  # Two groups are in memory: the one in use, and the next.
+  # Two groups of each lane are in memory: the one in use, and the next.
   group_size = config.shuffle_buffer // 2
-  own = order_lib.slice_pieces(
-    pieces,
-    *order_lib.share(
-      order_lib.count(pieces), place.process, place.processes, equal=True
-    ),
-    longest=group_size,
+  lanes = lanes_lib.number(
+    pieces, config.shuffle_lanes, group_size, config.batch_size
   )
+  if lanes < place.processes <= len(pieces):
+    logging.warning(
+      "Records are read by several of the %d processes: they are in %d lanes."
+      " A new run with shuffle_lanes=%d and shuffle_buffer=%d reads each once.",
+      *(place.processes, lanes, place.processes),
+      2 * place.processes * max(piece.take for piece in pieces),
+    )
+  group_size //= lanes
+  first = place.process * place.batch_size
 
   def train(start_step: int = 0, stream: int = 0) -> Iterator[Batch]:
     if start_step < 0:
       raise ValueError(f"start_step: expected 0 or more, got {start_step}.")
     if stream not in (0, 1):
       raise ValueError(f"stream: expected 0 or 1, got {stream!r}.")
-    order = own, (seed, stream, place.process), group_size
+    own = lanes_lib.parts(
+      pieces,
+      (seed, stream),
+      lanes=lanes,
+      group_size=group_size,
+      batch_size=config.batch_size,
+      start=first,
+      stop=first + place.batch_size,
+    )
+
+    def read(position, tolerant):
+      step = position // place.batch_size
+      return records_lib.read_groups(
+        [functools.partial(part.groups, group_size, step) for part in own],
+        rows=own[0].rows,
+        tolerant=tolerant,
+      )
+
+    def locate(position):
+      step, row = divmod(position, place.batch_size)
+      part, row = divmod(row, own[0].rows)
+      return own[part].locate(group_size, step, row)
 
     def decode(position, image):
-      # Distinct over processes, so that no two examples share their draws.
-      key = (2 * seed + stream, position * place.processes + place.process)
+      # The example's place among all processes': no two share their draws.
+      step, row = position // place.batch_size, position % place.batch_size
+      key = (2 * seed + stream, step * config.batch_size + first + row)
       return crops.random_crop(
         image, key, image_size, randaugment, interpolation
       )
 
     batches = reader.batches(
-      lambda position, tolerant: records_lib.read_shuffled(
-        *order, position, tolerant=tolerant
-      ),
+      read,
       decode,
-      lambda position: order_lib.locate(*order, position),
+      locate,
       position=start_step * place.batch_size,
       batch_size=place.batch_size,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 import os
 
 import numpy as np
@@ -64,11 +65,34 @@ def read_shuffled(
 
   Lost records are as in `read`.
   """
-  tf, _ = import_tensorflow()
+  return read_groups(
+    [lambda: shuffled_groups(pieces, entropy, group_size, position)],
+    rows=1,
+    tolerant=tolerant,
+  )
 
-  def generate():
-    groups = shuffled_groups(pieces, entropy, group_size, position)
-    for group, order in groups:
+
+def read_groups(
+  parts: Sequence[Callable[[], Iterator[tuple[list[Piece], np.ndarray]]]],
+  *,
+  rows: int,
+  tolerant: bool = False,
+):
+  """Returns the `tf.data.Dataset` of several endless orders, in turn.
+
+  Lost records are as in `read`.
+
+  Args:
+    parts: each opens one (group, order) after the other.
+    rows: how many records one gives before it is the next one's turn.
+    tolerant: as in `read`.
+  """
+  tf, _ = import_tensorflow()
+  strings = tf.TensorSpec([None], tf.string)
+  integers = tf.TensorSpec([None], tf.int64)
+
+  def generate(part):
+    for group, order in parts[part]():
       yield *_columns(group, tolerant), order
 
   def load(filenames, skips, takes, firsts, order):
@@ -85,14 +109,24 @@ def read_shuffled(
     # One by one: gathering them would hold the whole group twice.
     return tf.data.Dataset.from_tensor_slices(order).map(lambda i: group[i])
 
-  strings = tf.TensorSpec([None], tf.string)
-  integers = tf.TensorSpec([None], tf.int64)
-  groups = tf.data.Dataset.from_generator(
-    generate,
-    output_signature=(strings, integers, integers, integers, integers),
+  def read_part(part):
+    groups = tf.data.Dataset.from_generator(
+      generate,
+      args=(part,),
+      output_signature=(strings, integers, integers, integers, integers),
+    )
+    # The prefetched group is read while the one before it is being used.
+    return groups.flat_map(load).prefetch(1).flat_map(emit)
+
+  if len(parts) == 1:
+    return read_part(0)
+  return tf.data.Dataset.range(len(parts)).interleave(
+    read_part,
+    cycle_length=len(parts),
+    block_length=rows,
+    num_parallel_calls=len(parts),
+    deterministic=True,
   )
-  # The prefetched group is read while the one before it is being used.
-  return groups.flat_map(load).prefetch(1).flat_map(emit)
 
 
 def _columns(pieces: list[Piece], tolerant: bool):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 import difflib
+import hashlib
+import json
 import os
 from typing import Any
 
@@ -52,6 +54,13 @@ def _not_prepared(name: str, data_dir: str, tfds) -> Exception:
   where = data_dir or os.environ.get(
     "TFDS_DATA_DIR", os.path.expanduser("~/tensorflow_datasets")
   )
+  tf = records.import_tensorflow()[0]
+  for aside in tf.io.gfile.glob(os.path.join(where, base, "*.previous")):
+    return FileNotFoundError(
+      f"dataset: {name!r} is not in {where} (data_dir): a prepare --overwrite"
+      f" that was killed left it as {aside}. Start that prepare again to put"
+      " it back and replace it."
+    )
   flag = f"--data_dir={where}"
   own_images = (
     "For a folder of JPEGs of your own (or an ImageNet already unpacked):\n"
@@ -112,20 +121,38 @@ def split_pieces(builder: Any, key: str, split: str) -> list[Piece]:
   return [Piece(str(f.filename), f.skip, f.take) for f in files]
 
 
+def describe_files(builder: Any, pieces: list[Piece]) -> str:
+  """Returns what tells files from others that would give another order.
+
+  The same files elsewhere are described alike; files of other numbers, lengths
+  or sizes are not.
+
+  Args:
+    builder: see `open_builder`.
+    pieces: of all splits that are read.
+  """
+  sizes = {name: split.num_bytes for name, split in builder.info.splits.items()}
+  named = [(os.path.basename(p.filename), p.skip, p.take) for p in pieces]
+  text = json.dumps([named, sizes], sort_keys=True)
+  digest = hashlib.sha256(text.encode()).hexdigest()
+  records = sum(piece.take for piece in pieces)
+  return f"{records} records in {len(pieces)} files, digest {digest[:16]}"
+
+
 def parser(builder: Any) -> Callable[[Any], tuple[Any, Any]]:
   """Returns record -> (encoded image, label), two scalar tensors.
 
   Raises:
-    ValueError: if the data set's examples have no image or no label.
+    ValueError: if the data set's examples have no image, or no label that is
+      one class.
   """
   tf, tfds = records.import_tensorflow()
   features = builder.info.features
-  missing = [name for name in ("image", "label") if name not in features]
-  if missing:
-    raise ValueError(
-      f"dataset: {builder.info.full_name} has no feature {missing}; expected"
-      f' "image" and "label", got {sorted(features)}.'
-    )
+  for name, kind in (
+    ("image", tfds.features.Image),
+    ("label", tfds.features.ClassLabel),
+  ):
+    _check_feature(builder.info, name, kind)
 
   def parse(record):
     example = features.deserialize_example(
@@ -134,3 +161,20 @@ def parser(builder: Any) -> Callable[[Any], tuple[Any, Any]]:
     return example["image"], tf.cast(example["label"], tf.int32)
 
   return parse
+
+
+def _check_feature(info: Any, name: str, kind: type) -> None:
+  """Refuses a data set whose feature is missing, or not of its kind."""
+  features = dict(info.features)
+  found = features.get(name)
+  if isinstance(found, kind):
+    return
+  what = f"is {found!r}" if found is not None else "is not there"
+  others = [key for key, value in features.items() if isinstance(value, kind)]
+  candidates = f" (it has {', '.join(others)})" if others else ""
+  raise ValueError(
+    f"dataset: the feature {name!r} of {info.full_name} {what}; expected a tfds"
+    f" {kind.__name__}{candidates}. Store the data set again with one of that"
+    " name, such as label=tfds.features.ClassLabel(num_classes=10), or make it"
+    " of class folders with experiments.inputs.prepare."
+  )

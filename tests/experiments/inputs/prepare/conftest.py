@@ -1,8 +1,14 @@
-"""Folders of JPEGs, and what has been made of them."""
+"""Folders of images, and what has been made of them."""
+
+import os
+import pathlib
+import sys
 
 import numpy as np
 from PIL import Image
 import pytest
+
+ROOT = pathlib.Path(__file__).parents[4]
 
 
 @pytest.fixture(scope="session")
@@ -49,3 +55,10 @@ def stored():
     }
 
   return read
+
+
+@pytest.fixture(scope="session")
+def command():
+  """The words and the settings of `python -m experiments.inputs.prepare`."""
+  words = [sys.executable, "-m", "experiments.inputs.prepare"]
+  return words, dict(cwd=ROOT, env=os.environ | {"JAX_PLATFORMS": "cpu"})

@@ -51,5 +51,25 @@ def test_command_line_on_the_imagenet_sample(out, stored):
 def test_command_line_errors_have_no_traceback(tmp_path):
   done = run(f"--folder={tmp_path}", f"--out={tmp_path / 'out'}")
   assert done.returncode == 1
-  assert "Error: folder: no *.jpg" in done.stderr
+  assert "Error: folder: no image in" in done.stderr
   assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+  ("module", "message"),
+  [("tensorflow", "needs TensorFlow"), ("PIL", "needs Pillow")],
+)
+def test_what_is_not_installed_is_named_in_a_line(
+  folder, out, module, message, command
+):
+  code = (
+    f"import runpy, sys; sys.modules[{module!r}] = None\n"
+    f"sys.argv += ['--folder={folder}', '--out={out}']\n"
+    "runpy.run_module('experiments.inputs.prepare', run_name='__main__')"
+  )
+  words = [sys.executable, "-c", code]
+  done = subprocess.run(words, capture_output=True, text=True, **command[1])
+  assert done.returncode == 1 and "Traceback" not in done.stderr
+  last = done.stderr.splitlines()[-1]
+  assert last.startswith("ImportError: ") and message in last
+  assert "-e '.[tfds]'" in last and not out.exists()

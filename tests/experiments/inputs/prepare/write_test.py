@@ -1,8 +1,10 @@
 """Folders written as data sets, and read again by tfds."""
 
 import io
+import json
 import os
 import re
+import shutil
 
 import numpy as np
 from PIL import Image
@@ -11,7 +13,7 @@ import pytest
 pytest.importorskip("tensorflow_datasets")
 
 from experiments import inputs  # noqa: E402
-from experiments.inputs.prepare import write  # noqa: E402
+from experiments.inputs.prepare import examples, write  # noqa: E402
 from experiments.inputs.tfrecords import imagenet  # noqa: E402
 
 
@@ -39,7 +41,9 @@ def test_what_is_left_out_is_no_class_and_said(folder, out, save_jpeg, capsys):
   message = f"Left out in {folder}: 1 .*, 1 .*\n"
   printed = capsys.readouterr().out
   assert re.search(message, printed)
-  assert "1 hidden or system" in printed and "1 files with other" in printed
+  assert "1 hidden or system" in printed and "1 files named *.txt" in printed
+  assert "Images of each class" in printed
+  assert "  0 cat: 5 + 5\n  1 dog: 5 + 5\n" in printed
 
 
 def test_same_split_stores_every_image_twice(folder, out, stored):
@@ -58,91 +62,25 @@ def test_eval_folder(folder, out, tmp_path, save_jpeg, stored):
   assert (name, label) == ("dog/deep/x.jpg", 1)
 
 
-@pytest.mark.parametrize(
-  ("spoil", "message"),
-  [
-    (lambda image: image.unlink(), r"^eval_folder: no \*\.jpg"),
-    (lambda image: image.write_bytes(b""), "^eval_folder: .* is not a JPEG"),
-    (
-      lambda image: image.rename(image.parents[1] / "stray.jpg"),
-      "^eval_folder: 'stray.jpg' lies in no class folder",
-    ),
-  ],
-)
-def test_errors_name_the_flag_of_the_folder(
-  folder, out, tmp_path, save_jpeg, spoil, message
-):
-  spoil(save_jpeg(tmp_path / "held_out" / "dog" / "x.jpg"))
-  with pytest.raises((ValueError, FileNotFoundError), match=message):
-    write.prepare(str(folder), str(out), eval_folder=str(tmp_path / "held_out"))
-
-
-def test_pattern_classes_name_and_shards(tmp_path, out, save_jpeg, stored):
-  for name in ("b_1.jpg", "b_2.jpg", "a_1.jpg", "a_2.jpg"):
-    save_jpeg(tmp_path / "jpegs" / name)
-  classes = tmp_path / "classes.txt"
-  classes.write_text("1 b Beta beast\n0 c Gamma\n\n2 a Alpha\n")
-  done = write.prepare(
-    str(tmp_path / "jpegs"),
-    str(out),
-    pattern=r"(?P<label>\w)_\d\.jpg",
-    classes=str(classes),
-    name="letters",
-    eval_fraction=0.5,
-    shards=2,
-  )
-  assert done["classes"] == 3
-  both = stored(out, "train", "letters") | stored(out, "validation", "letters")
-  assert {name: label for name, (_, label) in both.items()} == {
-    "b_1.jpg": 1,
-    "b_2.jpg": 1,
-    "a_1.jpg": 2,
-    "a_2.jpg": 2,
-  }
-  files = sorted(path.name for path in (out / "letters/1.0.0").glob("*record*"))
-  assert files == [
-    f"letters-{split}.tfrecord-{i:05d}-of-00002"
-    for split in ("train", "validation")
-    for i in range(2)
-  ]
-
-
-@pytest.mark.parametrize(
-  ("options", "message"),
-  [
-    (dict(name="My-Data"), "name: expected lower case"),
-    (dict(eval_split="half"), "eval_split: .*got 'half'"),
-    (dict(pattern=".*"), r"pattern: .*a group \(\?P<label>"),
-    (dict(eval_fraction=0.0), "eval_fraction: .*--eval_split=same"),
-    (dict(shorter_side=-1), "shorter_side: .*got -1"),
-    (dict(jpeg_quality=0), r"jpeg_quality: expected 1 \.\. 100, got 0"),
-    (dict(shards=2), r"shards: expected 0 \.\. 1, .*got 2"),
-  ],
-)
-def test_unusable_options_are_errors(folder, out, options, message):
-  with pytest.raises(ValueError, match=message):
-    write.prepare(str(folder), str(out), **options)
-  assert not out.exists()
-
-
 def test_a_png_named_jpeg_is_read_all_the_same(tmp_path, out):
   # ImageNet has one.
   image = Image.new("RGB", (12, 12), (10, 20, 30))
-  (tmp_path / "jpegs/a").mkdir(parents=True)
-  image.save(tmp_path / "jpegs/a/0.JPEG", "PNG")
+  for label in "ab":
+    (tmp_path / "jpegs" / label).mkdir(parents=True)
+    image.save(tmp_path / "jpegs" / label / "0.JPEG", "PNG")
   write.prepare(str(tmp_path / "jpegs"), str(out), eval_split="same")
   config = inputs.defaults()
   config.seed = 0
   config.update(
     dataset="imagenet2012",
     data_dir=str(out),
-    batch_size=1,
-    eval_batch_size=1,
+    batch_size=2,
+    eval_batch_size=2,
     image_size=8,
     resize_size=8,
   )
   dataset = imagenet.create(config)
-  expected = np.broadcast_to([10, 20, 30], (1, 8, 8, 3))
+  expected = np.broadcast_to([10, 20, 30], (2, 8, 8, 3))
   np.testing.assert_array_equal(next(dataset.train())["inputs"], expected)
   (batch,) = dataset.evaluate()
   np.testing.assert_array_equal(batch["inputs"], expected)
@@ -169,18 +107,130 @@ def test_overwrite(folder, out, save_jpeg, stored):
 
 
 def test_progress_says_how_long_it_will_take(folder, out, capsys, monkeypatch):
-  monkeypatch.setattr(write, "_SECONDS_UNTIL_PROGRESS", 0.0)
+  monkeypatch.setattr(examples, "_SECONDS_UNTIL_PROGRESS", 0.0)
   write.prepare(str(folder), str(out), eval_fraction=0.3)
   printed = capsys.readouterr().out
   assert re.search(r"  7 of 7 images, about 0\.0 minutes left", printed)
 
 
-def test_a_broken_file_ends_it_by_name_and_leaves_nothing(folder, out):
-  path = folder / "cat" / "2.JPEG"
-  path.write_bytes(path.read_bytes()[:200])
-  with pytest.raises(ValueError, match="2.JPEG' is damaged"):
-    write.prepare(str(folder), str(out))
-  assert not (out / "imagenet2012" / "1.0.0").exists()
+def damage(*paths):
+  for path in paths:
+    path.write_bytes(path.read_bytes()[:200])
+
+
+@pytest.mark.parametrize("eval_split", ["fraction", "same", "folder"])
+def test_all_broken_files_are_listed_and_nothing_is_left(
+  folder, out, tmp_path, eval_split
+):
+  broken = [folder / "cat" / "2.JPEG", folder / "dog" / "3.JPEG"]
+  options = dict(eval_split=eval_split, eval_fraction=0.5)
+  total = 10
+  if eval_split == "folder":
+    held_out = shutil.copytree(folder, tmp_path / "held_out")
+    options = dict(eval_folder=str(held_out))
+    broken.append(held_out / "dog" / "9.JPEG")
+    total = 20
+  damage(*broken)
+  (folder / "cat" / "4.JPEG").write_bytes(b"")
+  broken.append(folder / "cat" / "4.JPEG")
+  with pytest.raises(ValueError) as error:
+    write.prepare(str(folder), str(out), max_unreadable=0.1, **options)
+  message = str(error.value)
+  assert message.startswith(f"{len(broken)} of {total} images cannot be read:")
+  for path in broken:
+    assert message.count(f"'{path}'") == 1
+  assert "--max_unreadable is 0.1" in message
+  assert os.listdir(out) == []
+
+
+def test_a_few_broken_files_may_be_left_out(folder, out, stored, capsys):
+  damage(folder / "cat" / "2.JPEG", folder / "dog" / "3.JPEG")
+  options = dict(eval_split="same", max_unreadable=0.2)
+  done = write.prepare(str(folder), str(out), **options)
+  assert (done["train"], done["validation"]) == (8, 8)
+  train = stored(out, "train")
+  assert len(train) == 8 and "cat/2.JPEG" not in train
+  printed = capsys.readouterr().out
+  assert "Left out, unreadable: 2" in printed and "3.JPEG' is dam" in printed
+  assert "0 cat: 4 + 4" in printed
+  path = out / "imagenet2012" / "1.0.0" / "prepared.json"
+  assert list(json.loads(path.read_text())["unreadable"]) == [
+    str(folder / "cat" / "2.JPEG"),
+    str(folder / "dog" / "3.JPEG"),
+  ]
+
+
+def test_a_class_whose_images_are_all_broken_is_an_error(folder, out):
+  damage(*(folder / "cat").iterdir())
+  with pytest.raises(ValueError, match="no training image .* of 'cat':"):
+    write.prepare(str(folder), str(out), eval_split="same", max_unreadable=0.9)
+  assert os.listdir(out) == []
+
+
+def test_a_split_whose_images_are_all_broken_is_an_error(
+  folder, out, tmp_path, save_jpeg
+):
+  broken = save_jpeg(tmp_path / "held_out" / "cat" / "x.jpg")
+  damage(broken)
+  with pytest.raises(ValueError, match="1 of 11 images cannot be read") as e:
+    write.prepare(
+      str(folder),
+      str(out),
+      eval_folder=str(tmp_path / "held_out"),
+      max_unreadable=0.5,
+    )
+  assert str(broken) in str(e.value) and os.listdir(out) == []
+
+
+def test_every_format_that_is_decoded_is_taken(tmp_path, out, stored, capsys):
+  folder = tmp_path / "images"
+  for i, name in enumerate(
+    ["fox/0.PNG", "fox/1.webp", "owl/2.Bmp", "owl/3.gif", "owl/4.JPG"]
+  ):
+    (folder / name).parent.mkdir(parents=True, exist_ok=True)
+    image = Image.new("RGB", (12, 12), (10 * i, 20, 30))
+    image.save(folder / name, lossless=True)
+  (folder / "fox" / "5.tiff").touch()
+  done = write.prepare(str(folder), str(out), eval_split="same")
+  assert (done["train"], done["classes"]) == (5, 2)
+  train = stored(out, "train")
+  for name, (data, _) in train.items():
+    as_is = name in ("fox/0.PNG", "owl/4.JPG")
+    assert (data == (folder / name).read_bytes()) == as_is
+    assert data.startswith(b"\x89PNG") or name == "owl/4.JPG"
+  printed = capsys.readouterr().out
+  assert f"Left out in {folder}: 1 files named *.tiff" in printed
+  for kind in ("WebP", "BMP", "GIF"):
+    assert f"In train, 1 {kind}s, stored as PNGs" in printed
+  # As training decodes them, the pixels are the files'.
+  config = inputs.defaults()
+  config.seed = 0
+  config.update(dataset="imagenet2012", data_dir=str(out), image_size=8)
+  config.update(batch_size=5, eval_batch_size=5, resize_size=8)
+  (batch,) = imagenet.create(config).evaluate()
+  reds = sorted(batch["inputs"][:, 4, 4, 0].tolist())
+  np.testing.assert_allclose(reds, [0, 10, 20, 30, 40], atol=2)
+
+
+def test_orientations_are_told_or_applied(folder, out, stored, capsys):
+  exif = Image.Exif()
+  exif[0x0112] = 6
+  image = Image.new("RGB", (9, 5))
+  for label in ("cat", "dog"):
+    image.save(folder / label / "turned.jpg", exif=exif)
+  write.prepare(str(folder), str(out), eval_split="same")
+  assert "In train, 2 with an EXIF orientation" in capsys.readouterr().out
+  write.prepare(
+    str(folder),
+    str(out),
+    eval_split="same",
+    overwrite=True,
+    apply_orientation=True,
+  )
+  assert "In train, 2 turned as their EXIF" in capsys.readouterr().out
+  for split in ("train", "validation"):
+    data, _ = stored(out, split)["cat/turned.jpg"]
+    assert Image.open(io.BytesIO(data)).size == (5, 9)
 
 
 def test_only_training_images_are_made_smaller(
