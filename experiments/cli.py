@@ -45,6 +45,7 @@ _EXPECTED = (
 _REMEDIES = {
   errno.ENOSPC: "make room, and start the same command again",
   errno.EDQUOT: "make room, and start the same command again",
+  errno.EFBIG: "make room (ulimit -f), and start the same command again",
   errno.EROFS: "choose another folder",
   errno.EACCES: "choose another folder, or have it made writable for you",
   errno.ENAMETOOLONG: "choose a shorter path",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 import json
-import os
 from typing import Any
 
 from absl import logging
@@ -42,8 +41,8 @@ class MetricsWriter:
     # Objects cannot be appended to: there each line writes all of them again.
     self._file = None
     if not storage.is_remote(self._path):
-      self._file = self._path.open("a")
-    self._events = events.writer(folder, resume_step + 1)
+      self._file = storage.Appended(self._path)
+    self._events = events.EventsWriter(folder, resume_step + 1)
 
   def write(self, step: int, split: str, values: Mapping[str, float]) -> None:
     """Writes one line and its events."""
@@ -53,13 +52,7 @@ class MetricsWriter:
       self._text += line
       storage.write(self._path, self._text)
     else:
-      try:
-        self._file.write(line)
-        self._file.flush()
-        os.fsync(self._file.fileno())
-      except OSError as error:  # of a full disk, which does not say where
-        error.filename = str(self._path)
-        raise
+      self._file.write(line.encode(), sync=True)
     for name, value in values.items():
       self._events.add_scalar(f"{split}/{name}", value, step)
 

@@ -46,6 +46,32 @@ def write(target: epath.Path, text: str) -> None:
     raise
 
 
+class Appended:
+  """A local file that is added to, of which nothing waits in this process."""
+
+  def __init__(self, target: epath.Path, *, new: bool = False):
+    """Opens a file, no link; if `new`, only where nothing is yet."""
+    self._name = str(target)
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW
+    exclusive = os.O_EXCL if new else 0
+    self._file = os.open(self._name, flags | exclusive, 0o666)
+
+  def write(self, data: bytes, *, sync: bool = False) -> None:
+    """Returns when the system has all of it; with `sync`, when the disk has."""
+    try:
+      while data:  # a disk that gets full takes a part first
+        data = data[os.write(self._file, data) :]
+      if sync:
+        os.fsync(self._file)
+    except OSError as error:  # which does not say where
+      error.filename = self._name
+      raise
+
+  def close(self) -> None:
+    """Has nothing to write, so that no error comes twice."""
+    os.close(self._file)
+
+
 def files(folder: epath.Path, prefix: str = "") -> list[str]:
   """Returns the names of all files in a folder, those in folders as "a/b"."""
   names: list[str] = []

@@ -100,7 +100,7 @@ def test_events_that_cannot_be_written_do_not_stop_the_run(inside, monkeypatch):
 
   writer = metrics.MetricsWriter("gs://bucket/deaf", 0)
   monkeypatch.setattr(type(epath.Path("gs://bucket")), "write_bytes", fail)
-  for step in range(100):  # tensorboardX queues ten
+  for step in range(100):
     writer.write(step, "train", {"loss": 0.5})
   writer.close()
   assert inside.text("gs://bucket/deaf/metrics.jsonl").count("0.5") == 100
