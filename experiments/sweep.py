@@ -32,8 +32,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> None:
 
   processes.agreed(lambda: json.loads(config.to_json_best_effort()))
   root = storage.path(workdir)
-  if jax.process_index() == 0:
-    _write_index(config, root)
+  processes.from_first(lambda: _write_index(config, root))
   level = logging.get_verbosity()
   jobs = list(runs(config))
   begun = time.monotonic()
@@ -57,6 +56,8 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> None:
       progress.duration(seconds),
       progress.duration(seconds / (i + 1) * (len(jobs) - i - 1)),
     )
+  if jax.process_index() != 0:
+    return
   if storage.is_remote(root):
     logging.info("%s", report.copy_first(root))
   else:

@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 
 from experiments import (
   ahead,
+  alike,
   evaluation,
   inputs,
   methods,
@@ -81,25 +82,34 @@ def train_and_evaluate(
     experiments.ahead.NonFiniteError: naming the first step with a metric that
       is not finite; checkpoints up to then stay.
   """
+  alike.check_surroundings()
   processes.agreed(lambda: _json(common.resolve(config)))
   asked = common.resolve(config)
   folder = storage.path(workdir)
   config = _on_this_machine(asked)
-  dataset = inputs.create(config)
-  programs = (Cache() if cache is None else cache).get(config, dataset.spec)
-  first = jax.process_index() == 0
+  cache = Cache() if cache is None else cache
+
+  def build():
+    made = inputs.create(config)
+    return made, cache.get(config, made.spec)
+
+  dataset, programs = processes.everywhere(build)
+  alike.check_data(dataset)
   with contextlib.ExitStack() as stack:
     # What follows writes; all that can be wrong with a config was found before.
-    processes.from_first(
+    holder = processes.from_first(
       lambda: stack.enter_context(lock.hold(folder)),
       timeout_s=lock.PATIENCE,
       errors=(lock.HeldError, OSError),
     )
-    described.check(
-      folder,
-      _json(asked),
-      free=common.FREE_KEYS,
-      defaults=_json(common.base()),
+    processes.everywhere(lambda: lock.check_seen(folder, holder))
+    processes.from_first(
+      lambda: described.check(
+        folder,
+        _json(asked),
+        free=common.FREE_KEYS,
+        defaults=_json(common.base()),
+      )
     )
     checkpoints = Checkpoints(folder / "checkpoints", config.keep_checkpoints)
     stack.callback(checkpoints.close)
@@ -116,10 +126,14 @@ def train_and_evaluate(
       restored = checkpoints.restore(programs.to_global(state))
       state = programs.from_global(restored)
       logging.info("Resuming at step %d of %d.", step, config.total_steps)
-    writer: metrics.MetricsWriter | metrics.NullWriter = metrics.NullWriter()
-    if first:
+
+    def begin() -> metrics.MetricsWriter | metrics.NullWriter:
+      if jax.process_index() != 0:
+        return metrics.NullWriter()
       described.write(folder, _json(asked), step=step)
-      writer = metrics.MetricsWriter(folder, step)
+      return metrics.MetricsWriter(folder, step)
+
+    writer = processes.everywhere(begin)
     stack.callback(writer.close)
     watch = stack.enter_context(preemption.Watch())
     run = _Run(config, dataset, programs, state, step, writer, checkpoints)

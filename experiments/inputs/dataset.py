@@ -58,11 +58,14 @@ class Dataset(NamedTuple):
       processes each appears exactly once with mask True. Every process yields
       the same number of batches, all of full size: the missing rows are zeros
       with mask False.
+    digest: `digest()` tells one set from another wherever it lies: of processes
+      that read the same it is equal.
   """
 
   spec: Spec
   train: Callable[..., Iterator[Batch]]
   evaluate: Callable[[], Iterator[Batch]]
+  digest: Callable[[], str] = str
 
 
 class Arrays(NamedTuple):

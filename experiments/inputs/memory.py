@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+import hashlib
 import math
 from typing import Any
 
@@ -87,7 +88,7 @@ def create(
         "mask": mask,
       }
 
-  return Dataset(spec, train, evaluate)
+  return Dataset(spec, train, evaluate, lambda: _digest(data))
 
 
 def describe(config: ConfigDict) -> Spec:
@@ -150,6 +151,16 @@ def pixel_moments(values: np.ndarray) -> tuple[list[float], list[float]]:
     means.append(first / total)
     stds.append(math.sqrt(total * second - first**2) / total)
   return means, stds
+
+
+def _digest(data: Arrays) -> str:
+  train = data.train_inputs, data.train_labels
+  held_out = data.eval_inputs, data.eval_labels
+  digest = hashlib.sha256()
+  for leaf in jax.tree.leaves((train, held_out)):
+    digest.update(f"{leaf.dtype}{leaf.shape}".encode())
+    digest.update(np.ascontiguousarray(leaf).data)
+  return digest.hexdigest()[:12]
 
 
 def _one_example(tree: Any) -> Any:

@@ -421,7 +421,7 @@ def test_a_second_process_of_the_same_command_is_refused(tmp_path):
   assert f"is in use by process {first.pid} on host" in done.stderr
 
 
-def test_b3_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(
+def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(
   tmp_path, caplog
 ):
   """Of a finished run, the last steps are taken again: the same numbers."""

@@ -79,6 +79,7 @@ def create(
     _spec(config, num_classes, num_train, order_lib.count(held_out)),
     pipeline.training(config, pieces, reader, place),
     pipeline.evaluation(config, held_out, reader, place),
+    lambda: store.digest(builder, (pieces, held_out)),
   )
 
 

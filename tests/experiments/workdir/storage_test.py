@@ -191,7 +191,7 @@ def test_a_run_in_a_bucket_survives_a_kill_and_a_preemption(server):
   )
   data, generation = server.objects[name]
   server.objects[name] = (data[:-1] + bytes([data[-1] ^ 1]), generation)
-  finish(start(server, workdir), 0)  # from the one before (B3)
+  finish(start(server, workdir), 0)  # from the one before
   aside = f"{workdir}/checkpoints/{newest}.damaged/"
   assert len(server.names(aside)) > 5
   assert [row["step"] for row in evaluations(server, workdir)] == list(
