@@ -82,7 +82,7 @@ def _write_index(config: ConfigDict, workdir: epath.Path) -> None:
     {"name": name, "folder": slug(name), "seeds": list(config.sweep_seeds)}
     for name, _ in config.sweep
   ]
-  workdir.mkdir(parents=True, exist_ok=True)
+  storage.make_folder(workdir)
   storage.write_json(workdir / "runs.json", index)
 
 

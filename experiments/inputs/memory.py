@@ -159,7 +159,7 @@ def _digest(data: Arrays) -> str:
   digest = hashlib.sha256()
   for leaf in jax.tree.leaves((train, held_out)):
     digest.update(f"{leaf.dtype}{leaf.shape}".encode())
-    digest.update(np.ascontiguousarray(leaf).data)
+    digest.update(np.ascontiguousarray(leaf).view(np.uint8).data)
   return digest.hexdigest()[:12]
 
 

@@ -39,13 +39,16 @@ class Checkpoints:
       ValueError: if there are checkpoints, and all are damaged. All stay.
     """
     self._saving = 0
-    self._manager = ocp.CheckpointManager(
-      storage.path(folder),
-      options=ocp.CheckpointManagerOptions(
-        max_to_keep=keep,
-        create=True,
-        async_options=ocp.AsyncOptions(post_finalization_callback=self._digest),
-      ),
+    # Orbax would find out with its first checkpoint, and never end.
+    storage.make_folder(storage.path(folder))
+    options = ocp.CheckpointManagerOptions(
+      max_to_keep=keep,
+      create=True,
+      async_options=ocp.AsyncOptions(post_finalization_callback=self._digest),
+    )
+    self._manager = storage.patiently(
+      lambda: ocp.CheckpointManager(storage.path(folder), options=options),
+      folder,
     )
     try:
       if processes.from_first(self._set_damaged_aside):

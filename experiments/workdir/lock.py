@@ -68,7 +68,7 @@ def hold(workdir: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
     HeldError: if another process holds it, naming its host and process id.
   """
   folder = storage.path(workdir)
-  folder.mkdir(parents=True, exist_ok=True)
+  storage.make_folder(folder)
   kind = _object if storage.is_remote(folder) else _file
   with kind(folder / "lock") as mine:
     yield mine
@@ -136,15 +136,15 @@ def _file(path: epath.Path) -> Iterator[dict[str, Any]]:
   # The file stays when it is let go: were it removed, one process could lock
   # the removed file while another locks a new one.
   flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
-  with os.fdopen(os.open(path, flags, 0o666), "r+") as file:
+  file = os.open(path, flags, 0o666)
+  try:
     try:
       fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-      holder = _parsed(file.read())
+      holder = _read(path)
       if not holder:  # taken this very moment: its text is being written
         time.sleep(0.2)
-        file.seek(0)
-        holder = _parsed(file.read())
+        holder = _read(path)
       raise _refused(path, holder) from None
     except OSError as error:
       if error.errno not in _WITHOUT_LOCKS:
@@ -155,25 +155,25 @@ def _file(path: epath.Path) -> Iterator[dict[str, Any]]:
         error.strerror,
       )
     mine = _myself()
-    _replace(file, json.dumps(mine) + "\n")
+    os.ftruncate(file, 0)
+    try:
+      os.pwrite(file, json.dumps(mine).encode() + b"\n", 0)
+    except OSError as error:  # of a full disk, which does not say where
+      error.filename = str(path)
+      raise
     try:
       yield mine
     finally:
-      _replace(file, "")
-
-
-def _replace(file: Any, text: str) -> None:
-  file.seek(0)
-  file.truncate()
-  file.write(text)
-  file.flush()
+      os.ftruncate(file, 0)
+  finally:
+    os.close(file)
 
 
 @contextlib.contextmanager
 def _object(path: epath.Path) -> Iterator[dict[str, Any]]:
   _wait_until_free(path)
   mine = _myself()
-  path.write_text(json.dumps(mine))
+  storage.write(path, json.dumps(mine))
   time.sleep(_SETTLE)
   holder = _read(path)
   if holder.get("token") != mine["token"]:
@@ -233,7 +233,7 @@ def _refresh(
 
 def _read(path: epath.Path) -> dict[str, Any]:
   try:
-    return _parsed(path.read_text())
+    return _parsed(storage.patiently(path.read_text, path))
   except FileNotFoundError:
     return {}
 

@@ -71,9 +71,10 @@ def read(path: epath.Path) -> list[dict[str, Any]]:
   Raises:
     ValueError: if another line is damaged, naming the file and the line.
   """
-  if not path.exists():
+  storage.check_file(path)
+  if not storage.exists(path):
     return []
-  *lines, last = path.read_bytes().split(b"\n")
+  *lines, last = storage.patiently(path.read_bytes, path).split(b"\n")
   rows = [_row(path, i + 1, line) for i, line in enumerate(lines)]
   if not last.strip():
     return rows
@@ -140,7 +141,7 @@ def check(
   if finished:
     due.append(total_steps)
   missing = [k for k in due if k not in found]
-  if missing and not finished and not path.exists():
+  if missing and not finished and not storage.exists(path):
     logging.warning(
       "%s is not there: going on at step %d without what was measured before.",
       path,

@@ -51,7 +51,7 @@ def read(workdir: str | os.PathLike[str]) -> list[dict[str, Any]]:
     ValueError: if provenance.json is damaged, naming it.
   """
   path = storage.path(workdir) / "provenance.json"
-  found = storage.read_json(path) if path.exists() else []
+  found = storage.read_json(path) if storage.exists(path) else []
   return found if isinstance(found, list) else [found]
 
 
