@@ -47,7 +47,10 @@ _EXPECTED = (
 _REMEDIES = {
   errno.ENOSPC: "make room, and start the same command again",
   errno.EDQUOT: "make room, and start the same command again",
+  errno.EFBIG: "make room (ulimit -f), and start the same command again",
   errno.EROFS: "choose another folder",
+  errno.ELOOP: "a link of that name is there; remove it",
+  errno.EISDIR: "a folder of that name is there; remove it",
   errno.EACCES: "choose another folder, or have it made writable for you",
   errno.ENAMETOOLONG: "choose a shorter path",
   errno.ENOTDIR: "a part of that path is a file; choose another",

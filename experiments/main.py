@@ -13,7 +13,7 @@ from absl import flags, logging
 import jax
 from ml_collections import config_flags
 
-from experiments import cli, sweep, train
+from experiments import cli, connecting, preemption, processes, sweep, train
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config",
@@ -45,7 +45,9 @@ def main() -> None:
   logging.get_absl_logger().addFilter(
     lambda record: "orbax" not in record.pathname
   )
-  connect()
+  connecting.connect(
+    _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
+  )
   logging.info(
     "%d %s device(s), process %d of %d.",
     jax.device_count(),
@@ -54,28 +56,9 @@ def main() -> None:
     jax.process_count(),
   )
   config = _CONFIG.value
-  if config.sweep:
-    sweep.run(config, _WORKDIR.value)
-  else:
-    train.train_and_evaluate(config, _WORKDIR.value)
-
-
-def connect() -> None:
-  """Joins the other processes, if there are any.
-
-  TPU VMs, SLURM and MPI say by themselves who they are; elsewhere the flags do.
-  """
-  if _COORDINATOR.value is not None:
-    jax.distributed.initialize(
-      _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
-    )
-    return
-  try:
-    jax.distributed.initialize()
-  except ValueError as error:
-    # No cluster was detected: one process, on its own.
-    if "coordinator_address" not in str(error):
-      raise
+  run = sweep.run if config.sweep else train.train_and_evaluate
+  with processes.ending_together(cli.line, alike=(preemption.Preempted,)):
+    run(config, _WORKDIR.value)
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from ml_collections import ConfigDict
 
 from experiments import (
   ahead,
+  alike,
   evaluation,
   inputs,
   methods,
@@ -81,24 +82,30 @@ def train_and_evaluate(
     experiments.ahead.NonFiniteError: naming the first step with a metric that
       is not finite; checkpoints up to then stay.
   """
+  alike.check_surroundings()
+  asked = _agreed(config)
   folder = storage.path(workdir)
-  asked, config, dataset, programs = build(_agreed(config), cache)
-  described_as = _json(asked)
-  if dataset.files:
-    described_as["files"] = dataset.files
-  first = jax.process_index() == 0
+  asked, config, dataset, programs = processes.everywhere(
+    lambda: build(asked, cache)
+  )
+  alike.check_data(dataset)
+  told = _json(asked) | {"data": dataset.digest()}
   with contextlib.ExitStack() as stack:
     # What follows writes; all that can be wrong with a config was found before.
-    processes.from_first(
+    holder = processes.from_first(
       lambda: stack.enter_context(lock.hold(folder)),
       timeout_s=lock.PATIENCE,
       errors=(lock.HeldError, OSError),
     )
-    described.check(
-      folder,
-      described_as,
-      free=common.free_keys(),
-      defaults=_json(common.base()),
+    processes.everywhere(lambda: lock.check_seen(folder, holder))
+    processes.from_first(
+      lambda: described.check(
+        folder,
+        told,
+        free=common.free_keys(),
+        # Runs of before there was a digest are not asked for one.
+        defaults=_json(common.base()) | {"data": told["data"]},
+      )
     )
     checkpoints = Checkpoints(folder / "checkpoints", config.keep_checkpoints)
     stack.callback(checkpoints.close)
@@ -116,10 +123,14 @@ def train_and_evaluate(
       restored = checkpoints.restore(programs.to_global(state))
       state = programs.from_global(restored)
       logging.info("Resuming at step %d of %d.", step, config.total_steps)
-    writer: metrics.MetricsWriter | metrics.NullWriter = metrics.NullWriter()
-    if first:
-      described.write(folder, described_as, step=step)
-      writer = metrics.MetricsWriter(folder, step)
+
+    def begin() -> metrics.MetricsWriter | metrics.NullWriter:
+      if jax.process_index() != 0:
+        return metrics.NullWriter()
+      described.write(folder, told, step=step)
+      return metrics.MetricsWriter(folder, step)
+
+    writer = processes.everywhere(begin)
     stack.callback(writer.close)
     watch = stack.enter_context(preemption.Watch())
     run = _Run(config, dataset, programs, state, step, writer, checkpoints)

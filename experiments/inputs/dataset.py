@@ -60,17 +60,18 @@ class Dataset(NamedTuple):
       processes each appears exactly once with mask True. Every process yields
       the same number of batches, all of full size: the missing rows are zeros
       with mask False.
+    digest: `digest()` tells, in words, the examples from others, wherever their
+      files lie: of processes that read the same it is equal, and a run is not
+      resumed on others.
     test: as `evaluate`, of examples looked at once, when a run is over;
       None: there are none, and what is evaluated is all there is.
-    files: what the batches depend on beside the config, in words; a resumed
-      run is refused where it has changed. "" where there is nothing.
   """
 
   spec: Spec
   train: Callable[..., Iterator[Batch]]
   evaluate: Callable[[], Iterator[Batch]]
+  digest: Callable[[], str] = str
   test: Callable[[], Iterator[Batch]] | None = None
-  files: str = ""
 
 
 class Arrays(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 import functools
+import hashlib
 import math
 from typing import Any
 
@@ -100,7 +101,7 @@ def create(
   test = None
   if data.test_labels is not None:
     test = functools.partial(once, data.test_inputs, data.test_labels)
-  return Dataset(spec, train, evaluate, test)
+  return Dataset(spec, train, evaluate, lambda: _digest(data), test)
 
 
 class Loaded:
@@ -250,6 +251,20 @@ def pixel_moments(values: np.ndarray) -> tuple[list[float], list[float]]:
     means.append(first / total)
     stds.append(math.sqrt(total * second - first**2) / total)
   return means, stds
+
+
+def _digest(data: Arrays) -> str:
+  """Of labels and of integers; floats differ between kinds of processors."""
+  leaves = jax.tree.leaves(data._replace(scale=None, augment=None))
+  digest = hashlib.sha256()
+  for leaf in map(np.asarray, leaves):
+    digest.update(f"{leaf.dtype}{leaf.shape}".encode())
+    if not np.issubdtype(leaf.dtype, np.floating):
+      digest.update(np.ascontiguousarray(leaf).view(np.uint8).data)
+  return (
+    f"{len(data.train_labels)} and {len(data.eval_labels)} examples, digest "
+    f"{digest.hexdigest()[:16]}"
+  )
 
 
 def _one_example(tree: Any) -> Any:

@@ -29,9 +29,17 @@ RUN=${RUN:-resnet50_mixupe}              # gs://BUCKET/RUN is the workdir
 TARS=${TARS:-gs://$BUCKET/tars}          # ILSVRC2012_img_{train,val}.tar
 WAIT=${WAIT:-30}                         # seconds between two looks
 
+for number in SPOT WAIT; do  # bash would evaluate what is none
+  if [[ ! ${!number} =~ ^[0-9]{1,5}$ ]]; then
+    echo "$number must be a number, got ${!number@Q}." >&2
+    exit 2
+  fi
+done
+
 readonly PREEMPTED=75
 # Asks a host whether it is training.
 readonly TRAINING="{ [ -s run.pid ] && kill -0 \$(cat run.pid); } 2> /dev/null"
+readonly UV=0.13.9  # which brings a Python that is new enough
 readonly DATA=gs://$BUCKET/tfds
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 where=(--project="$PROJECT" --zone="$ZONE")
@@ -69,7 +77,8 @@ rm -rf jaxmix
 git clone -q jaxmix.bundle jaxmix
 cd jaxmix
 export PATH="\$HOME/.local/bin:\$PATH"
-command -v uv > /dev/null || curl -LsSf https://astral.sh/uv/install.sh | sh
+command -v uv > /dev/null ||
+  curl -LsSf https://astral.sh/uv/$UV/install.sh | sh
 uv venv -q --python 3.11 .venv
 uv pip install -q --python .venv/bin/python -c constraints.txt -e '.[$1]'
 END
@@ -94,25 +103,29 @@ prepare() {
     gcloud compute instances create "$vm" "${where[@]}" \
       --machine-type=n2-standard-16 --boot-disk-size=600GB \
       --boot-disk-type=pd-balanced --image-family=ubuntu-2404-lts-amd64 \
-      --image-project=ubuntu-os-cloud --scopes=cloud-platform
+      --image-project=ubuntu-os-cloud --scopes=storage-rw
   fi
   until gcloud compute ssh "$vm" "${where[@]}" --command=true; do
     sleep "$WAIT"
   done
   gcloud compute scp "$folder/jaxmix.bundle" "$vm:" "${where[@]}"
+  local tars data complete  # as a remote shell takes them, whatever they hold
+  printf -v tars %q "$TARS/ILSVRC2012_img_*.tar"
+  printf -v data %q "$DATA/imagenet2012"
+  printf -v complete %q "$DATA/imagenet2012.complete"
   gcloud compute ssh "$vm" "${where[@]}" --command="$(install train,tfds)
 mkdir -p ~/tars
-gcloud storage cp '$TARS/ILSVRC2012_img_*.tar' ~/tars
+gcloud storage cp $tars ~/tars
 .venv/bin/tfds build imagenet2012 --data_dir=\$HOME/tfds \\
   --manual_dir=\$HOME/tars
-gcloud storage rsync -r ~/tfds/imagenet2012 '$DATA/imagenet2012'
-date | gcloud storage cp - '$DATA/imagenet2012.complete'"
+gcloud storage rsync -r ~/tfds/imagenet2012 $data
+date | gcloud storage cp - $complete"
   gcloud compute instances delete "$vm" "${where[@]}" --quiet
 }
 
 create() {
   local now spot=()
-  if ((SPOT)); then spot=(--spot); fi
+  if ((10#$SPOT)); then spot=(--spot); fi
   while :; do
     now=$(state)
     case $now in
@@ -187,6 +200,8 @@ run() {
       logs || :
       ends=$(codes) || ends=lost
     fi
+    # What hosts answer is text of theirs, and nothing to be evaluated.
+    [[ $ends =~ ^(([0-9]{1,3}|stopped|lost)[[:space:]]*)*$ ]] || ends=lost
     now=$(state)
     # A slice that is gone says more than how its hosts ended.
     if [[ $now != ACTIVE && $now != UNKNOWN ]]; then
@@ -203,9 +218,9 @@ run() {
       return "$PREEMPTED"
     else
       for code in $ends; do
-        if ((code != 0 && code != PREEMPTED)); then
+        if ((10#$code != 0 && 10#$code != PREEMPTED)); then
           say "Training failed with exit code $code: see tpu_vm.sh logs."
-          return "$code"
+          return "$((10#$code))"
         fi
       done
       say "Training saved and stopped; going on."

@@ -70,7 +70,8 @@ class Run:
   @property
   def setting(self) -> dict[str, Any]:
     """The config less what may differ within a group."""
-    free = common.free_keys() | {"seed"}
+    # A seed may divide its data set in its own way.
+    free = common.free_keys() | {"seed", "data"}
     return {k: v for k, v in self.config.items() if k not in free}
 
 

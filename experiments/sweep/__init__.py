@@ -53,8 +53,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> None:
     if seed == config.sweep_seeds[0]:
       with _naming(name):
         train.build(own, cache)
-  if jax.process_index() == 0:
-    _write_index(config, root)
+  processes.from_first(lambda: _write_index(config, root))
   level = logging.get_verbosity()
   begun = time.monotonic()
   for i, (name, seed, own) in enumerate(jobs):
@@ -76,6 +75,8 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> None:
       progress.duration(seconds),
       progress.duration(seconds / (i + 1) * (len(jobs) - i - 1)),
     )
+  if jax.process_index() != 0:
+    return
   if storage.is_remote(root):
     logging.info("%s", report.copy_first(root))
   else:
@@ -151,7 +152,7 @@ def _write_index(config: ConfigDict, workdir: epath.Path) -> None:
     {"name": name, "folder": slug(name), "seeds": list(config.sweep_seeds)}
     for name, _ in config.sweep
   ]
-  workdir.mkdir(parents=True, exist_ok=True)
+  storage.make_folder(workdir)
   storage.write_json(workdir / "runs.json", index)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import socket
+import time
+
 from absl import logging
 from etils import epath
 import jax
@@ -13,6 +16,8 @@ from experiments.state import TrainState
 from experiments.workdir import digests, storage
 
 _TMP = ".orbax-checkpoint-tmp"
+# What another host has renamed, a network file system may show this much later.
+_SEEN = 10.0
 
 
 class Checkpoints:
@@ -34,25 +39,29 @@ class Checkpoints:
       ValueError: if there are checkpoints, and all are damaged. All stay.
     """
     self._saving = 0
-    self._manager = ocp.CheckpointManager(
-      storage.path(folder),
-      options=ocp.CheckpointManagerOptions(
-        max_to_keep=keep,
-        create=True,
-        async_options=ocp.AsyncOptions(post_finalization_callback=self._digest),
-      ),
+    # Orbax would find out with its first checkpoint, and never end.
+    storage.make_folder(storage.path(folder))
+    options = ocp.CheckpointManagerOptions(
+      max_to_keep=keep,
+      create=True,
+      async_options=ocp.AsyncOptions(post_finalization_callback=self._digest),
+    )
+    self._manager = storage.patiently(
+      lambda: ocp.CheckpointManager(storage.path(folder), options=options),
+      folder,
     )
     try:
-      aside = processes.from_first(self._set_damaged_aside)
+      if processes.from_first(self._set_damaged_aside):
+        self._manager.reload()
+      self._newest = processes.from_first(self._manager.latest_step)
+      processes.everywhere(self._see_newest)
     except BaseException:
       self._manager.close()
       raise
-    if aside:
-      self._manager.reload()
 
   def latest_step(self) -> int | None:
-    """Returns the newest whole checkpoint's step, or None."""
-    return self._manager.latest_step()
+    """Returns the step of the newest whole checkpoint when opened, or None."""
+    return self._newest
 
   def restore(self, like: TrainState) -> TrainState:
     """Returns the newest checkpoint, placed as `like` is.
@@ -61,7 +70,7 @@ class Checkpoints:
       ValueError: if it does not fit the state, naming the folder.
     """
     abstract = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
-    step = self._manager.latest_step()
+    step = self._newest
     try:
       return self._manager.restore(
         step, args=ocp.args.StandardRestore(abstract)
@@ -106,6 +115,20 @@ class Checkpoints:
       f"Checkpoint {name} is not where Orbax {ocp.__version__} was to write "
       f"it, in {folder}."
     )
+
+  def _see_newest(self) -> None:
+    """Raises unless this process sees the checkpoint that process 0 sees."""
+    deadline = time.monotonic() + _SEEN
+    while self._manager.latest_step() != self._newest:
+      if time.monotonic() > deadline:
+        raise ValueError(
+          f"The newest checkpoint in {self._manager.directory} on host "
+          f"{socket.gethostname()} is {self._manager.latest_step()}, where "
+          f"process 0 sees {self._newest}; give all processes one workdir: a "
+          "folder that their hosts share, or a gs:// URL."
+        )
+      time.sleep(1.0)
+      self._manager.reload()
 
   def _set_damaged_aside(self) -> list[int]:
     """Returns the steps that were set aside; raises if that leaves none."""

@@ -36,7 +36,7 @@ def check(
       config, naming each key.
   """
   path = storage.path(workdir) / "config.json"
-  if not path.exists():
+  if not storage.exists(path):
     return
   before = storage.read_json(path)
   if not isinstance(before, dict):
@@ -81,6 +81,6 @@ def write(
       earlier entries'.
   """
   folder = storage.path(workdir)
-  folder.mkdir(parents=True, exist_ok=True)
+  storage.make_folder(folder)
   storage.write_json(folder / "config.json", config)
   provenance.add(folder, step)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 import contextlib
 import errno
 import fcntl
@@ -26,6 +26,8 @@ _REFRESH = 15.0
 _STALE = 60.0
 # Between writing the object and looking whether another wrote it, too.
 _SETTLE = 2.0
+# Network file systems look for new names that often, at most.
+_SEEN = 60.0
 # How long those who wait for the holder's word need to wait at most.
 PATIENCE = 3 * _STALE
 _WITHOUT_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS, errno.EINVAL)
@@ -36,7 +38,7 @@ class HeldError(RuntimeError):
 
 
 @contextlib.contextmanager
-def hold(workdir: str | os.PathLike[str]) -> Iterator[None]:
+def hold(workdir: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
   """Holds a workdir, made if missing, for as long as the context lasts.
 
   Of several processes of one run, process 0 alone takes it: it writes.
@@ -59,17 +61,47 @@ def hold(workdir: str | os.PathLike[str]) -> Iterator[None]:
   Args:
     workdir: folder or gs:// URL.
 
+  Yields:
+    What DIR/lock says of the holder, for `check_seen`.
+
   Raises:
     HeldError: if another process holds it, naming its host and process id.
   """
   folder = storage.path(workdir)
-  folder.mkdir(parents=True, exist_ok=True)
-  if storage.is_remote(folder):
-    with _object(folder / "lock"):
-      yield
-  else:
-    with _file(pathlib.Path(folder / "lock")):
-      yield
+  storage.make_folder(folder)
+  kind = _object if storage.is_remote(folder) else _file
+  with kind(folder / "lock") as mine:
+    yield mine
+
+
+def check_seen(
+  workdir: str | os.PathLike[str], holder: Mapping[str, Any]
+) -> None:
+  """Raises unless this process's workdir is the one that `holder` holds.
+
+  Each of a run's processes writes its part of a checkpoint, and reads what it
+  goes on from, so that all must see one workdir.
+
+  Args:
+    workdir: as this process was given it.
+    holder: what `hold` yielded elsewhere.
+
+  Raises:
+    ValueError: if the folders are different ones.
+  """
+  folder = storage.path(workdir)
+  # Another host's directory cache may be behind.
+  patience = 0.0 if holder.get("machine") == _machine() else _SEEN
+  deadline = time.monotonic() + patience
+  while _read(folder / "lock").get("token") != holder["token"]:
+    if time.monotonic() >= deadline:
+      raise ValueError(
+        f"workdir {folder} on host {socket.gethostname()} is not the folder "
+        f"that process {holder['pid']} on host {holder['host']} writes to; "
+        "give all processes one workdir: a folder that their hosts share, or "
+        "a gs:// URL."
+      )
+    time.sleep(1.0)
 
 
 def _refused(path: os.PathLike[str], holder: dict[str, Any]) -> HeldError:
@@ -100,19 +132,19 @@ def _parsed(text: str) -> dict[str, Any]:
 
 
 @contextlib.contextmanager
-def _file(path: pathlib.Path) -> Iterator[None]:
+def _file(path: epath.Path) -> Iterator[dict[str, Any]]:
   # The file stays when it is let go: were it removed, one process could lock
   # the removed file while another locks a new one.
   flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW
-  with os.fdopen(os.open(path, flags, 0o666), "r+") as file:
+  file = os.open(path, flags, 0o666)
+  try:
     try:
       fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-      holder = _parsed(file.read())
+      holder = _read(path)
       if not holder:  # taken this very moment: its text is being written
         time.sleep(0.2)
-        file.seek(0)
-        holder = _parsed(file.read())
+        holder = _read(path)
       raise _refused(path, holder) from None
     except OSError as error:
       if error.errno not in _WITHOUT_LOCKS:
@@ -122,25 +154,26 @@ def _file(path: pathlib.Path) -> Iterator[None]:
         path.parent,
         error.strerror,
       )
-    _replace(file, json.dumps(_myself()) + "\n")
+    mine = _myself()
+    os.ftruncate(file, 0)
     try:
-      yield
+      os.pwrite(file, json.dumps(mine).encode() + b"\n", 0)
+    except OSError as error:  # of a full disk, which does not say where
+      error.filename = str(path)
+      raise
+    try:
+      yield mine
     finally:
-      _replace(file, "")
-
-
-def _replace(file: Any, text: str) -> None:
-  file.seek(0)
-  file.truncate()
-  file.write(text)
-  file.flush()
+      os.ftruncate(file, 0)
+  finally:
+    os.close(file)
 
 
 @contextlib.contextmanager
-def _object(path: epath.Path) -> Iterator[None]:
+def _object(path: epath.Path) -> Iterator[dict[str, Any]]:
   _wait_until_free(path)
   mine = _myself()
-  path.write_text(json.dumps(mine))
+  storage.write(path, json.dumps(mine))
   time.sleep(_SETTLE)
   holder = _read(path)
   if holder.get("token") != mine["token"]:
@@ -151,7 +184,7 @@ def _object(path: epath.Path) -> Iterator[None]:
   )
   thread.start()
   try:
-    yield
+    yield mine
   finally:
     ended.set()
     thread.join()
@@ -200,7 +233,7 @@ def _refresh(
 
 def _read(path: epath.Path) -> dict[str, Any]:
   try:
-    return _parsed(path.read_text())
+    return _parsed(storage.patiently(path.read_text, path))
   except FileNotFoundError:
     return {}
 

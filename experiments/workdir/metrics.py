@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 import json
-import os
 from typing import Any
 
 from absl import logging
@@ -42,8 +41,8 @@ class MetricsWriter:
     # Objects cannot be appended to: there each line writes all of them again.
     self._file = None
     if not storage.is_remote(self._path):
-      self._file = self._path.open("a")
-    self._events = events.writer(folder, resume_step + 1)
+      self._file = storage.Appended(self._path)
+    self._events = events.EventsWriter(folder, resume_step + 1)
 
   def write(self, step: int, split: str, values: Mapping[str, float]) -> None:
     """Writes one line and its events."""
@@ -53,13 +52,7 @@ class MetricsWriter:
       self._text += line
       storage.write(self._path, self._text)
     else:
-      try:
-        self._file.write(line)
-        self._file.flush()
-        os.fsync(self._file.fileno())
-      except OSError as error:  # of a full disk, which does not say where
-        error.filename = str(self._path)
-        raise
+      self._file.write(line.encode(), sync=True)
     for name, value in values.items():
       self._events.add_scalar(f"{split}/{name}", value, step)
 
@@ -78,9 +71,10 @@ def read(path: epath.Path) -> list[dict[str, Any]]:
   Raises:
     ValueError: if another line is damaged, naming the file and the line.
   """
-  if not path.exists():
+  storage.check_file(path)
+  if not storage.exists(path):
     return []
-  *lines, last = path.read_bytes().split(b"\n")
+  *lines, last = storage.patiently(path.read_bytes, path).split(b"\n")
   rows = [_row(path, i + 1, line) for i, line in enumerate(lines)]
   if not last.strip():
     return rows
@@ -147,7 +141,7 @@ def check(
   if finished:
     due.append(total_steps)
   missing = [k for k in due if k not in found]
-  if missing and not finished and not path.exists():
+  if missing and not finished and not storage.exists(path):
     logging.warning(
       "%s is not there: going on at step %d without what was measured before.",
       path,

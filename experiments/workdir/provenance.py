@@ -40,7 +40,7 @@ def describe(module: str = "experiments.main") -> dict[str, Any]:
     "devices": f"{jax.device_count()} x {jax.devices()[0].device_kind}",
     "processes": jax.process_count(),
     "python": sys.version.split()[0],
-    "versions": {name: _version(name) for name in _PACKAGES},
+    "versions": versions(),
   }
 
 
@@ -51,7 +51,7 @@ def read(workdir: str | os.PathLike[str]) -> list[dict[str, Any]]:
     ValueError: if provenance.json is damaged, naming it.
   """
   path = storage.path(workdir) / "provenance.json"
-  found = storage.read_json(path) if path.exists() else []
+  found = storage.read_json(path) if storage.exists(path) else []
   return found if isinstance(found, list) else [found]
 
 
@@ -60,6 +60,11 @@ def add(workdir: str | os.PathLike[str], step: int) -> None:
   folder = storage.path(workdir)
   entry = {"from_step": step} | describe()
   storage.write_json(folder / "provenance.json", [*read(folder), entry])
+
+
+def versions() -> dict[str, str | None]:
+  """Returns the versions of what decides the numbers, None for what is not."""
+  return {name: _version(name) for name in _PACKAGES}
 
 
 def _version(name: str) -> str | None:

@@ -24,6 +24,8 @@ class Server:
 
   def __init__(self):
     self.objects = {}  # "bucket/name": (bytes, generation)
+    # (method, "bucket/name") -> a status to fail with, or None.
+    self.fault = lambda method, name: None
     self._generation = 0
     self._lock = threading.Lock()
     handler = type("Handler", (_Handler,), {"store": self})
@@ -69,6 +71,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
   def log_message(self, *_):
     pass
+
+  def parse_request(self):
+    """Reads a request, and answers it here if it is to fail."""
+    if not super().parse_request():
+      return False
+    status = self.store.fault(self.command, self.asked()[0])
+    if status is None:
+      return True
+    self.rfile.read(int(self.headers.get("Content-Length", 0)))
+    self.answer(status, b"a fault")
+    return False
 
   def asked(self):
     """(the object's name or "bucket/", the query)."""
@@ -153,8 +166,9 @@ class _Upload(io.BytesIO):
 
   def close(self):
     if not self.closed:
-      self._files.put_object(self._path, self.getvalue())
-    super().close()
+      data = self.getvalue()
+      super().close()  # first: what fails is not tried again
+      self._files.put_object(self._path, data)
 
 
 class _Files(fsspec.AbstractFileSystem):

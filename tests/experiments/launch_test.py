@@ -265,6 +265,19 @@ def test_the_image_installs_an_extra_that_exists():
       assert (ROOT / source).exists(), source
 
 
+def test_what_is_installed_is_of_a_version_and_the_image_runs_as_a_user():
+  text = (LAUNCH / "Dockerfile").read_text()
+  (base,) = re.findall(r"^FROM (\S+)", text, re.MULTILINE)
+  assert re.fullmatch(r"python:\d+\.\d+\.\d+-[a-z]+-[a-z]+(@sha256:.+)?", base)
+  *_, last = re.findall(r"^([A-Z]+) (.*)", text, re.MULTILINE)
+  assert last[0] == "USER" and last[1] not in ("0", "root")
+  (pinned,) = re.findall(
+    r"^readonly UV=(\d+\.\d+\.\d+)", SCRIPTS[0].read_text(), re.MULTILINE
+  )
+  assert f"pip install -q uv=={pinned}" in sky_parts()["setup"]
+  assert "astral.sh/uv/$UV/install.sh" in SCRIPTS[0].read_text()
+
+
 # --- SLURM
 
 
@@ -379,7 +392,13 @@ elif "scp" in plain or "ssh" in plain:
   code = 0
   for host in hosts:
     host.mkdir(exist_ok=True)
-    if "ssh" in plain:
+    answer = home / "answer"
+    asked = "run.code ||" in option.get("command", "")
+    if "ssh" in plain and asked and answer.exists():
+      print("jaxmix", answer.read_text())
+      if host == hosts[-1]:
+        answer.unlink()  # asked again, they say what is so
+    elif "ssh" in plain:
       shell = ["bash", "-c", option["command"]]
       own = dict(os.environ, HOME=str(host))
       code = subprocess.run(shell, cwd=host, env=own).returncode or code
@@ -570,6 +589,55 @@ def test_run_does_not_repeat_a_failure(cloud, code):
   assert done.returncode == code
   assert f"failed with exit code {code}" in done.stderr
   assert cloud.turns == [2, 2]
+
+
+@pytest.mark.parametrize("answer", ["0 a[$(touch {})]", "*", "08x"])
+def test_what_a_host_answers_is_not_evaluated(cloud, answer):
+  """It ended the run, or ran on this machine; now it is no answer."""
+  made = cloud.folder / "made"
+  cloud.write("plan", "0\n0\n")
+  cloud.write("answer", answer.format(made))
+  done = cloud("run")
+  assert not made.exists()
+  assert done.returncode == 0, done.stderr  # once they answered with a code
+  assert done.stderr.count("No answer from the hosts; trying again.") == 1
+  assert "unbound" not in done.stderr and "syntax" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["SPOT", "WAIT"])
+@pytest.mark.parametrize("value", ["a[$(touch {})]", "yes", "-1", "1.5", "x y"])
+def test_numbers_that_are_none_are_not_evaluated(cloud, name, value):
+  made = cloud.folder / "made"
+  done = cloud("create", **{name: value.format(made)})
+  assert done.returncode == 2
+  assert f"{name} must be a number, got '" in done.stderr
+  assert not made.exists() and cloud.calls == []
+
+
+def test_an_exit_code_may_begin_with_a_zero(cloud):
+  cloud.write("plan", "0\n")
+  cloud.write("answer", "09")
+  assert cloud("run").returncode == 9
+
+
+def test_names_reach_remote_shells_as_they_are(cloud):
+  made = cloud.folder / "made"
+  tars = f"gs://b/it's $(touch {made}) `touch {made}`; touch {made} #"
+  run = f"a b'c$(touch {made})"
+  assert cloud("prepare", TARS=tars).returncode == 0
+  asked = [words for words in cloud.calls if words[:2] == ["storage", "cp"]]
+  assert asked[0][2] == f"{tars}/ILSVRC2012_img_*.tar"
+  cloud.write("plan", "0\n")
+  assert cloud("run", RUN=run).returncode == 0
+  words = cloud.read("words").splitlines()
+  assert f"--workdir=gs://my-bucket/{run}" in words
+  assert not made.exists()
+
+
+def test_the_machine_for_the_data_may_use_storage_alone(cloud):
+  assert cloud("prepare").returncode == 0
+  (words,) = [w for w in cloud.calls if w[1:3] == ["instances", "create"]]
+  assert [w for w in words if "scope" in w] == ["--scopes=storage-rw"]
 
 
 def test_run_makes_a_preempted_slice_again(cloud):

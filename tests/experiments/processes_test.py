@@ -204,13 +204,11 @@ def end_together(first, second, *, within=60):
 @pytest.mark.parametrize(
   ("key", "a", "b"),
   [
-    ("learning_rate", 0.1, 0.5),  # G1: trained on the mean of two updates
-    ("total_steps", 40, 60),  # G2: waited for each other for ever
+    ("learning_rate", 0.1, 0.5),  # trained on the mean of two updates
+    ("total_steps", 40, 60),  # waited for each other for ever
   ],
 )
-def test_g1_g2_processes_of_different_configs_end_naming_the_key(
-  tmp_path, key, a, b
-):
+def test_processes_of_different_configs_end_naming_the_key(tmp_path, key, a, b):
   words = command(tmp_path / "run", "erm", "pmap")
   codes, ends = end_together(
     [*words, f"--config.{key}={a}"], [*words, f"--config.{key}={b}"]
@@ -223,13 +221,61 @@ def test_g1_g2_processes_of_different_configs_end_naming_the_key(
   assert not (tmp_path / "run").exists()
 
 
-def test_g1_a_config_that_only_one_process_refuses_ends_both(tmp_path):
+def test_a_config_that_only_one_process_refuses_ends_both(tmp_path):
   words = command(tmp_path / "run", "erm", "pmap")
   codes, ends = end_together(words, [*words, "--config.total_steps=-1"])
   assert codes == [1, 1], ends
   for end in ends:
     assert "total_steps must be at least 1, got -1" in end, end[-2000:]
     assert "Traceback" not in end
+
+
+def test_workdirs_that_the_processes_do_not_share_end_both(tmp_path):
+  """On a first start, too, before anything is trained."""
+  words = command(tmp_path, "erm", "pmap")[:-1]
+  codes, ends = end_together(
+    [*words, f"--workdir={tmp_path}/a"], [*words, f"--workdir={tmp_path}/b"]
+  )
+  assert codes == [1, 1], ends
+  for end in ends:
+    last = end.strip().splitlines()[-1]
+    assert f"workdir {tmp_path}/b on host" in last, end[-2000:]
+    assert "give all processes one workdir" in last
+    assert "Traceback" not in end
+  assert [p.name for p in tmp_path.rglob("*")] == ["a", "lock"]
+
+
+def test_another_number_of_devices_or_setting_ends_both(tmp_path):
+  words = command(tmp_path / "run", "erm", "pmap")
+  pair = []
+  for k, own in enumerate(soak.ranks(2)):
+    with pytest.MonkeyPatch.context() as patch:
+      patch.setenv("JAX_ENABLE_X64", str(k))
+      pair.append(start([*words, *own], devices=1 + k))
+  ends = [process.communicate(timeout=60)[1] for process in pair]
+  assert [process.returncode for process in pair] == [1, 1], ends
+  for end in ends:
+    last = end.strip().splitlines()[-1]
+    assert "The processes of a run must be alike, but" in last, end[-2000:]
+    assert "jax_enable_x64: 'False' on process 0, 'True' on process 1" in last
+    assert "local devices: 1 on process 0, 2 on process 1" in last
+    assert "Traceback" not in end
+  assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("victim", [0, 1])
+def test_an_error_of_one_process_ends_all_with_its_words(tmp_path, victim):
+  """Before, they waited for each other for five minutes."""
+  pair = start_pair(command(tmp_path, "erm", "pmap", steps=20_000))
+  wait_for_lines(tmp_path, 3, pair)
+  pair[victim].send_signal(signal.SIGINT)
+  ends = [process.communicate(timeout=60)[1] for process in pair]
+  codes = [process.returncode for process in pair]
+  assert codes[victim] == 130 and codes[1 - victim] == 1, ends
+  assert ends[victim].strip().splitlines()[-1] == "Interrupted."
+  last = ends[1 - victim].strip().splitlines()[-1]
+  assert last.startswith(f"Process {victim} ends: KeyboardInterrupt"), ends
+  assert all("Traceback" not in end for end in ends)
 
 
 class Service:
@@ -256,12 +302,12 @@ class Service:
 def together(monkeypatch):
   """Runs `call(k)` as process k of several; returns what each returns."""
   me = threading.local()
-  service = Service()
-  monkeypatch.setattr(processes, "_client", lambda: service)
   monkeypatch.setattr(processes, "_asked", Counter(me))
   monkeypatch.setattr(processes.jax, "process_index", lambda: me.index)
 
   def run(call, count):
+    service = Service()  # a new one knows no answers of before
+    monkeypatch.setattr(processes, "_client", lambda: service)
     monkeypatch.setattr(processes.jax, "process_count", lambda: count)
 
     def one(k):
@@ -290,12 +336,12 @@ def agree(*configs, **options):
   return lambda k: processes.agreed(lambda: configs[k], timeout_s=10, **options)
 
 
-def test_g1_equal_configs_agree(together):
+def test_equal_configs_agree(together):
   same = {"a": 1, "b": [1, 2], "c": float("nan"), "d": None}
   assert together(agree(same, dict(same), dict(same)), 3) == [None] * 3
 
 
-def test_g1_every_key_that_differs_is_named_on_all(together):
+def test_every_key_that_differs_is_named_on_all(together):
   configs = ({"a": 1, "b": 2, "c": 0}, {"a": 1, "b": 3}, {"a": 5, "b": 2})
   first, *others = together(agree(*configs), 3)
   assert others == [first, first]
@@ -308,14 +354,36 @@ def test_g1_every_key_that_differs_is_named_on_all(together):
   assert first.startswith("ValueError: ")
 
 
-def test_g1_keys_of_one_machine_may_differ(together):
+def test_what_one_process_raises_ends_all_with_its_words(together):
+  def call(k):
+    return processes.everywhere(lambda: 10 // (1 - k), timeout_s=10)
+
+  first, second = together(lambda k: guarded(call, k), 2)
+  assert first == "ValueError: process 1 ends: ZeroDivisionError: " + ZERO
+  assert second == f"ZeroDivisionError: {ZERO}"
+  assert together(
+    lambda k: processes.everywhere(lambda: k + 1, timeout_s=10), 3
+  ) == [1, 2, 3]
+
+
+ZERO = "integer division or modulo by zero"
+
+
+def guarded(call, k):
+  try:
+    return call(k)
+  except ZeroDivisionError as error:
+    return f"ZeroDivisionError: {error}"
+
+
+def test_keys_of_one_machine_may_differ(together):
   told = together(
     agree({"data_dir": "/a"}, {"data_dir": "/b"}, own={"data_dir"}), 2
   )
   assert told == [None, None]
 
 
-def test_g1_a_silent_process_is_named(together):
+def test_a_silent_process_is_named(together):
   def call(k):
     if k == 0:
       processes.agreed(lambda: {}, timeout_s=0.1)

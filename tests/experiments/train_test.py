@@ -4,6 +4,7 @@ import json
 import os
 import pathlib
 import re
+import resource
 import signal
 import subprocess
 import sys
@@ -290,6 +291,22 @@ def test_replicas_must_divide_the_batch(tmp_path):
   assert not (tmp_path / "config.json").exists()
 
 
+def test_a_disk_without_room_ends_a_run_with_one_line(tmp_path):
+  """Nothing waits for what will never be written, TensorBoard's events say."""
+  done = run(
+    tmp_path,
+    f"{QUICK},method=erm,checkpoint_every=60",
+    "--config.log_every=1",
+    "--compilation_cache=none",
+    timeout=300,
+    preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (6000, 6000)),
+  )
+  assert done.returncode == 1, done.stderr
+  assert "Traceback" not in done.stderr
+  last = done.stderr.strip().splitlines()[-1]
+  assert f"File too large: '{tmp_path}/metrics.jsonl'; make room" in last
+
+
 def test_seeds_share_compiled_steps(tmp_path):
   cache = programs.Cache()
   results = [
@@ -433,7 +450,7 @@ def test_a_second_process_of_the_same_command_is_refused(tmp_path):
   assert f"is in use by process {first.pid} on host" in done.stderr
 
 
-def test_b3_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(
+def test_a_run_goes_on_from_the_checkpoint_before_a_damaged_one(
   tmp_path, caplog
 ):
   """Of a finished run, the last steps are taken again: the same numbers."""

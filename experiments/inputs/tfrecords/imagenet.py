@@ -77,7 +77,7 @@ def create(
     _spec(config, num_classes, num_train, order_lib.count(held_out)),
     pipeline.training(config, pieces, reader, place),
     pipeline.evaluation(config, held_out, reader, place),
-    files=store.describe_files(builder, pieces + held_out),
+    lambda: store.digest(builder, pieces + held_out),
   )
 
 

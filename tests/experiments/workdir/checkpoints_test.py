@@ -126,7 +126,7 @@ def two(tmp_path_factory):
 
 
 @pytest.mark.parametrize("damage", [cut, empty, flip, remove])
-def test_b3_the_one_before_a_damaged_checkpoint_is_used(
+def test_the_one_before_a_damaged_checkpoint_is_used(
   tmp_path, caplog, two, damage
 ):
   """Whichever file it is, Orbax's own descriptions and the digest included."""
@@ -154,16 +154,14 @@ def test_b3_the_one_before_a_damaged_checkpoint_is_used(
   assert opened(folder) == 2 and "damaged" not in caplog.text
 
 
-def test_b3_one_bit_of_the_weights_is_enough(tmp_path, two):
+def test_one_bit_of_the_weights_is_enough(tmp_path, two):
   """Orbax alone restores it without a word."""
   shutil.copytree(two, tmp_path / "c")
   flip(max(files(tmp_path / "c" / "2"), key=lambda p: p.stat().st_size), 64)
   assert opened(tmp_path / "c") == 1
 
 
-def test_b3_what_was_set_aside_stays_and_its_step_is_written_again(
-  tmp_path, two
-):
+def test_what_was_set_aside_stays_and_its_step_is_written_again(tmp_path, two):
   folder = tmp_path / "c"
   shutil.copytree(two, folder)
   for _ in range(2):
@@ -177,7 +175,7 @@ def test_b3_what_was_set_aside_stays_and_its_step_is_written_again(
   ]
 
 
-def test_b3_without_a_whole_checkpoint_nothing_starts_nor_moves(tmp_path, two):
+def test_without_a_whole_checkpoint_nothing_starts_nor_moves(tmp_path, two):
   folder = tmp_path / "c"
   shutil.copytree(two, folder)
   flip(folder / "1" / "default" / "_METADATA")
@@ -188,7 +186,7 @@ def test_b3_without_a_whole_checkpoint_nothing_starts_nor_moves(tmp_path, two):
   assert sorted(p.name for p in folder.iterdir()) == ["1", "2"]
 
 
-def test_b3_checkpoints_of_before_there_were_digests_are_used(
+def test_checkpoints_of_before_there_were_digests_are_used(
   tmp_path, caplog, two
 ):
   folder = tmp_path / "c"
@@ -202,7 +200,7 @@ def test_b3_checkpoints_of_before_there_were_digests_are_used(
     opened(folder)
 
 
-def test_b3_a_checkpoint_appears_with_its_digest(tmp_path):
+def test_a_checkpoint_appears_with_its_digest(tmp_path):
   """Killed before, between or after, there is a whole one or none."""
   code = (
     "import os, pathlib, sys; import jax.numpy as jnp\n"

@@ -45,7 +45,9 @@ def test_a_key_that_was_given_up_is_named(tmp_path):
     check(tmp_path)
 
 
-@pytest.mark.parametrize("text", ['{"seed": ', "[1, 2]", "\udcff", ""])
+@pytest.mark.parametrize(
+  "text", ['{"seed": ', "[1, 2]", "\udcff", "", "[" * 100_000]
+)
 def test_a_damaged_config_is_named(tmp_path, text):
   path = tmp_path / "config.json"
   path.write_bytes(text.encode(errors="surrogateescape"))

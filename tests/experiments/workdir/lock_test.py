@@ -3,6 +3,7 @@
 import json
 import os
 import pathlib
+import resource
 import signal
 import socket
 import subprocess
@@ -164,3 +165,27 @@ def test_a_holder_that_lost_its_bucket_says_so_and_leaves_it(url, caplog):
       threading.Event().wait(0.02)
   assert "in use by process 7 on host other" in caplog.text
   assert json.loads(path.read_text())["token"] == "other"
+
+
+def test_a_lock_that_cannot_be_written_says_where(tmp_path):
+  before = resource.getrlimit(resource.RLIMIT_FSIZE)
+  resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+  try:
+    with pytest.raises(OSError, match=f"too large: '{tmp_path}/lock'"):
+      with lock.hold(tmp_path):
+        pass
+  finally:
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+  with lock.hold(tmp_path):  # and is let go of
+    pass
+
+
+def test_another_folder_than_the_holder_s_is_told_from_its_own(tmp_path):
+  for name in ("a", "b"):
+    (tmp_path / name).mkdir()
+  os.symlink(tmp_path / "a", tmp_path / "link")
+  with lock.hold(tmp_path / "a") as holder, lock.hold(tmp_path / "b"):
+    lock.check_seen(tmp_path / "link", holder)
+    for name in ("b", "nowhere"):
+      with pytest.raises(ValueError, match=f"workdir {tmp_path}/{name} on "):
+        lock.check_seen(tmp_path / name, holder)

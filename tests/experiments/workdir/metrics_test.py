@@ -1,4 +1,4 @@
-"""metrics.jsonl, damaged: named with its line, and nothing rewritten (G7)."""
+"""metrics.jsonl, damaged: named with its line, and nothing rewritten."""
 
 import logging
 import re
@@ -63,7 +63,7 @@ def copy(workdir, tmp_path):
     (LINES[0] + "[" * 100_000 + "\n", 2, ""),
   ],
 )
-def test_g7_a_damaged_line_is_named_and_nothing_rewritten(
+def test_a_damaged_line_is_named_and_nothing_rewritten(
   tmp_path, text, number, why
 ):
   path = tmp_path / "metrics.jsonl"
@@ -77,7 +77,7 @@ def test_g7_a_damaged_line_is_named_and_nothing_rewritten(
 
 
 @pytest.mark.parametrize("cut", [1, 20, len(LINES[1]) - 2])
-def test_g7_the_last_line_may_be_cut(tmp_path, cut):
+def test_the_last_line_may_be_cut(tmp_path, cut):
   path = tmp_path / "metrics.jsonl"
   path.write_text(LINES[0] + LINES[1][:cut])
   assert [row["step"] for row in metrics.read(path)] == [5]
@@ -87,7 +87,7 @@ def test_g7_the_last_line_may_be_cut(tmp_path, cut):
 
 @pytest.mark.parametrize("of", ["finished", "half"])
 @pytest.mark.parametrize("kind", ["emptied", "middle", "cut"])
-def test_g7_lines_that_are_missing_end_a_run_before_it_writes(
+def test_lines_that_are_missing_end_a_run_before_it_writes(
   request, tmp_path, of, kind
 ):
   path = copy(request.getfixturevalue(of), tmp_path)
@@ -109,7 +109,7 @@ def test_g7_lines_that_are_missing_end_a_run_before_it_writes(
   assert path.read_text() == left
 
 
-def test_g7_a_run_whose_file_was_taken_away_goes_on_and_says_so(
+def test_a_run_whose_file_was_taken_away_goes_on_and_says_so(
   half, tmp_path, caplog
 ):
   path = copy(half, tmp_path)

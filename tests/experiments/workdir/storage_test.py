@@ -49,6 +49,57 @@ def test_urls_stay_whole_and_folders_become_absolute(monkeypatch, tmp_path):
   assert storage.is_remote(run) and not storage.is_remote(tmp_path)
 
 
+@pytest.mark.parametrize(
+  ("name", "remedy"),
+  [
+    ("GS://bucket/run", "write gs://bucket/run."),
+    ("gs:/bucket/run", "write gs://bucket/run."),
+    ("gs:bucket/run", "write gs://bucket/run."),
+    ("gcs://bucket/run", "write gs://bucket/run."),
+    ("gs://", "names no bucket"),
+    ("gs:///run", "names no bucket"),
+    ("file:///tmp/run", "write /tmp/run."),
+    ("s3://bucket/run", "write a local path, or gs://BUCKET/FOLDER."),
+    ("http://host/run", "write a local path, or gs://BUCKET/FOLDER."),
+    ("hdfs://host/run", "write a local path, or gs://BUCKET/FOLDER."),
+    ("", "named by an empty string"),
+  ],
+)
+def test_what_is_no_folder_is_refused_with_what_to_write(name, remedy):
+  with pytest.raises(ValueError, match=remedy):
+    storage.path(name)
+
+
+def test_a_folder_may_have_a_colon(tmp_path, monkeypatch):
+  monkeypatch.chdir(tmp_path)
+  for name in ("run:1", "digits/a:b", f"{tmp_path}/a://b"):
+    assert not storage.is_remote(storage.path(name))
+    storage.make_folder(storage.path(name))
+    assert os.path.isdir(name)
+
+
+def test_a_folder_s_name_that_is_taken_is_said(tmp_path):
+  (tmp_path / "file").touch()
+  os.symlink(tmp_path / "nowhere", tmp_path / "dangling")
+  os.symlink(tmp_path / "file", tmp_path / "link")
+  for name, kind in (
+    ("file", "is a file, and no folder"),
+    ("link", "is a file, and no folder"),
+    ("dangling", "is a link to '.*nowhere', which is not there, and no folder"),
+  ):
+    with pytest.raises(ValueError, match=f"{name} {kind}"):
+      storage.make_folder(storage.path(tmp_path / name))
+
+
+def test_what_is_no_file_is_not_waited_for(tmp_path):
+  os.mkfifo(tmp_path / "metrics.jsonl")
+  os.mkfifo(tmp_path / "config.json")
+  with pytest.raises(ValueError, match="metrics.jsonl is no file"):
+    metrics.read(storage.path(tmp_path / "metrics.jsonl"))
+  with pytest.raises(ValueError, match="config.json is no file"):
+    storage.read_json(tmp_path / "config.json")
+
+
 def test_a_folder_s_file_is_replaced_whole(tmp_path):
   target = storage.path(tmp_path) / "config.json"
   storage.write(target, "old")
@@ -100,10 +151,59 @@ def test_events_that_cannot_be_written_do_not_stop_the_run(inside, monkeypatch):
 
   writer = metrics.MetricsWriter("gs://bucket/deaf", 0)
   monkeypatch.setattr(type(epath.Path("gs://bucket")), "write_bytes", fail)
-  for step in range(100):  # tensorboardX queues ten
+  for step in range(100):
     writer.write(step, "train", {"loss": 0.5})
   writer.close()
   assert inside.text("gs://bucket/deaf/metrics.jsonl").count("0.5") == 100
+
+
+@pytest.fixture
+def faulty(inside):
+  """Sets what the bucket answers to the next requests, then to all others."""
+
+  def fail(statuses, after=None):
+    left = iter(statuses)
+    inside.fault = lambda method, name: next(left, after)
+
+  yield fail
+  inside.fault = lambda method, name: None
+
+
+def test_a_busy_bucket_does_not_end_a_run(inside, faulty, caplog):
+  writer = metrics.MetricsWriter("gs://bucket/busy", 0)
+  for k, status in enumerate((503, 429, 500)):
+    faulty([status])
+    writer.write(k, "train", {"loss": 0.5})
+  writer.close()
+  assert inside.text("gs://bucket/busy/metrics.jsonl").count("0.5") == 3
+  told = [r.message for r in caplog.records if "trying again" in r.message]
+  assert len(told) == 3
+  assert "gs://bucket/busy/metrics.jsonl: trying again" in told[0]
+  assert "503" in told[0]
+
+
+def test_a_bucket_that_stays_away_ends_with_its_name(
+  inside, faulty, monkeypatch, caplog
+):
+  monkeypatch.setattr(storage, "PATIENCE", 2.0)
+  faulty([], after=503)
+  with pytest.raises(
+    OSError, match=r"gs://bucket/away/a could not be reached for 2 s .*503.*;"
+  ):
+    storage.write(epath.Path("gs://bucket/away/a"), "x")
+  assert len(caplog.records) == 2  # after 0.5 s and 1 s
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_bucket_that_refuses_is_asked_once(inside, faulty, status, caplog):
+  asked = []
+  inside.fault = lambda method, name: asked.append(name) or status
+  with pytest.raises(OSError, match="gs://bucket/no/a .* bucket"):
+    storage.write(epath.Path("gs://bucket/no/a"), "x")
+  assert asked == ["bucket/no/a"] and not caplog.records
+  if status != 404:  # which is an answer: nothing is taken for a new run
+    with pytest.raises(OSError, match="check that the bucket exists"):
+      storage.exists(epath.Path("gs://bucket/no/a"))
 
 
 def test_the_report_says_to_copy_first(tmp_path):
@@ -191,7 +291,7 @@ def test_a_run_in_a_bucket_survives_a_kill_and_a_preemption(server):
   )
   data, generation = server.objects[name]
   server.objects[name] = (data[:-1] + bytes([data[-1] ^ 1]), generation)
-  finish(start(server, workdir), 0)  # from the one before (B3)
+  finish(start(server, workdir), 0)  # from the one before
   aside = f"{workdir}/checkpoints/{newest}.damaged/"
   assert len(server.names(aside)) > 5
   assert [row["step"] for row in evaluations(server, workdir)] == list(
