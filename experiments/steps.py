@@ -89,9 +89,17 @@ def create(config: ConfigDict, spec: Spec) -> Steps:
     batch = prepared(batch, jax.random.fold_in(key, 2))
     plan = method.draw(values, key_plan, batch)
 
-    def apply_fn(params, inputs, state=state.batch_stats, **options):
+    batch_stats = state.batch_stats
+
+    def apply_fn(params, inputs, state=None, **options):
+      own = key_network
+      if state is None:
+        state = batch_stats
+      else:
+        # A second pass, which draws dropout of its own, as joint and split do.
+        own = jax.random.fold_in(key_network, 1)
       return network.apply(
-        params, state, inputs, train=True, key=key_network, **options
+        params, state, inputs, train=True, key=own, **options
       )
 
     outcome, grads = method.gradient(

@@ -49,6 +49,7 @@ def directional_penalty(
     >>> print(jaxmix.directional_penalty(logits, jnp.array([1])).round(3))
     [0.275]
   """
+  logits = jnp.asarray(logits)
   # The second logits stand for df(x_i) x_i, which no pass has to compute.
   return terms.residual_dot(logits, logits, labels, link)
 
@@ -89,7 +90,7 @@ def exact_directional_penalty(
     >>> print(jaxmix.exact_directional_penalty(lambda x: x, x, labels).round(3))
     [0.275]
   """
-  checks.floating("x", x)
+  x = checks.floating("x", x)
   checks.batch_size(x=x)
   direction = terms.towards_mean(x, input_mean)
   # One tangent moves all examples at once, see `jaxmix.hold`.
@@ -136,7 +137,7 @@ def taylor_penalty(
     >>> print([round(float(term), 3) for term in terms[:, 0]])
     [0.275, 0.226]
   """
-  checks.floating("x", x)
+  x = checks.floating("x", x)
   checks.batch_size(x=x)
   terms.check_order(order)
   terms.check_single(x)

@@ -44,7 +44,7 @@ def create(
     config: reads dataset, data_dir, seed, batch_size, eval_batch_size.
     process_index: which of the processes this is.
     process_count: how many there are; they take consecutive slices of each
-    batch.
+      batch.
 
   Raises:
     FileNotFoundError: if the files are missing, saying which and where from.

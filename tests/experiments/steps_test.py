@@ -2,6 +2,7 @@
 
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -137,6 +138,36 @@ def vit_config(**changes):
   with config.unlocked():
     config.update_from_flattened_dict(changes)
   return common.resolve(config)
+
+
+class Drawing(nn.Module):
+  """Keeps in its state what its last two passes drew."""
+
+  num_outputs: int
+
+  @nn.compact
+  def __call__(self, x, *, train):
+    seen = self.variable("batch_stats", "seen", jnp.zeros, (2,))
+    if train:
+      drawn = jax.random.uniform(self.make_rng("dropout"))
+      seen.value = jnp.stack([seen.value[1], drawn])
+    return nn.Dense(self.num_outputs)(x.reshape(len(x), -1))
+
+
+@pytest.mark.parametrize("prng", ["threefry2x32", "rbg"])
+def test_separate_passes_draw_dropout_of_their_own(prng):
+  config = digits.get_config(
+    "method=mixupe,clean_pass=separate,model=" + __name__ + ":Drawing"
+  )
+  config.model_options = {}
+  config.update(batch_size=64, dropout_prng=prng)
+  config = common.resolve(config)
+  mapped = parallel.create("pmap", make_steps(config))
+  state = mapped.init(jax.random.key(0))
+  batch = mapped.place([batch_of(config)])
+  state = train_one(config, mapped, state, batch)[0]
+  mixed, clean = np.asarray(state.batch_stats["seen"]).reshape(-1, 2)[0]
+  assert mixed > 0.0 and clean > 0.0 and mixed != clean
 
 
 def test_hardware_bits_are_the_same_under_pmap_and_shard_map():
