@@ -63,16 +63,16 @@ def loss_derivatives(
   logits = logits.astype(jnp.float32)
   series = [term.astype(jnp.float32) for term in series]
   if callable(link):
-    # The polynomial that has the series for derivatives.
-    powers = [
-      (j, term / math.factorial(j)) for j, term in enumerate(series, start=1)
-    ]
-    path = lambda a: logits + sum(a**j * term for j, term in powers)
-    along = lambda a: _loss(link, path(a), labels)
-    start = jnp.zeros((), jnp.float32)
-    return taylor.derivatives(along, start, jnp.ones_like(start), len(series))[
-      1:
-    ]
+    own = lambda f: _loss(link, f, labels)
+    if meshes.is_split(logits):
+      return taylor.compose(own, logits, series)
+    # By the polynomial that has the series for derivatives: up to order 2 this
+    # honours a loss's own derivatives, such as log-sigmoid's at 0.
+    powers = [term / math.factorial(j) for j, term in enumerate(series, 1)]
+    path = lambda a: logits + sum(a**j * p for j, p in enumerate(powers, 1))
+    start, order = jnp.zeros((), jnp.float32), len(series)
+    along = lambda a: own(path(a))
+    return taylor.derivatives(along, start, jnp.ones_like(start), order)[1:]
 
   def partition(f):
     if link == "softmax":

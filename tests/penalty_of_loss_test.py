@@ -162,6 +162,22 @@ def test_the_gradient_is_that_of_the_closed_form(penalty):
   assert np.abs(own - grads(several, "softmax")).max() > 0.01
 
 
+@pytest.mark.parametrize("name", ["smoothed", "weighted", "several labels"])
+def test_a_loss_for_a_link_gives_its_terms(name):
+  loss_fn, labels, residual = CASES[name]
+  qbar = -(residual * F).sum(axis=1)
+  q = -(residual * (F - 0.5)).sum(axis=1)
+  f = APPLY(X)
+  got = jaxmix.directional_penalty(f, labels, link=loss_fn)
+  np.testing.assert_allclose(got, qbar, rtol=1e-4, atol=1e-6)
+  got = jaxmix.exact_directional_penalty(APPLY, X, labels, link=loss_fn)
+  np.testing.assert_allclose(got, q, rtol=1e-4, atol=1e-6)
+  got = jaxmix.taylor_penalty(APPLY, X, labels, order=2, link=loss_fn)
+  np.testing.assert_allclose(got[0], q, rtol=1e-4, atol=1e-6)
+  with pytest.raises(ValueError, match="negative_cosine does not"):
+    jaxmix.directional_penalty(f, Y, link=cosine)
+
+
 def test_a_link_that_is_named_overrules_the_loss():
   got = penalty_of(smoothed, link="softmax")
   np.testing.assert_allclose(got, mean_size(SOFTMAX), rtol=1e-5)

@@ -7,8 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.special
 
-from experiments import inputs, methods, parallel, steps
+from experiments import inputs, methods, networks, parallel, steps
 from experiments.configs import common, digits
 import jaxmix
 
@@ -138,6 +139,32 @@ def vit_config(**changes):
   with config.unlocked():
     config.update_from_flattened_dict(changes)
   return common.resolve(config)
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "logistic"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.5])
+def test_the_penalty_is_of_the_loss_that_is_trained(loss, smoothing):
+  """R from the network's clean outputs, in NumPy, with the smoothed labels."""
+  config = digits.get_config("method=mixupe,model=mlp,eta=1.0,fgsm_epsilon=0.0")
+  config.model_options = {"features": (4,)}
+  config.update(batch_size=8, loss=loss, label_smoothing=smoothing)
+  config = common.resolve(config)
+  own, spec = make_steps(config), inputs.create(config).spec
+  state, batch = own.init(jax.random.key(0)), batch_of(config)
+  train = jax.vmap(own.train, (None, 0, None, None), axis_name=steps.AXIS)
+  whole = jax.tree.map(lambda x: jnp.asarray(x)[None], batch)
+  args = jax.random.key(1), methods.values(config)
+  penalty = jax.jit(train)(state, whole, *args)[1]["penalty"][0]
+  network = networks.create(config, spec, 10, axis_name=None, dtype="float32")
+  clean = spec.scale.to_float(jnp.asarray(batch["inputs"]), jnp.float32)
+  f = np.asarray(network.apply(state.params, {}, clean)[0], np.float64)
+  target = (1 - smoothing) * np.eye(10)[batch["label"]] + smoothing / 10
+  softmax = functools.partial(scipy.special.softmax, axis=1)
+  g = {"cross_entropy": softmax, "logistic": scipy.special.expit}[loss](f)
+  shift = jaxmix.policies.mixup(config.alpha).mean_shift
+  want = shift * np.abs(((g - target) * f).sum(axis=1)).mean()
+  assert want > 1e-3
+  np.testing.assert_allclose(penalty, want, rtol=1e-4)
 
 
 class Drawing(nn.Module):
