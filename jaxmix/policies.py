@@ -39,6 +39,8 @@ class MixingPolicy(NamedTuple):
       that is: for untied MixUp, weighted or not, they are the nodes of its DAT
       equivalent, where integrands are smooth. None on policies made by hand
       without it, which `jaxmix.theory` cannot take.
+    per_example: False where one lam is drawn for the whole shape: CutMix then
+      draws one box for it, too.
 
   Example:
     >>> halves = lambda key, shape: (jnp.full(shape, 0.5), jnp.full(shape, 0.5))
@@ -51,6 +53,7 @@ class MixingPolicy(NamedTuple):
   sample: Sampler
   mean_shift: chex.Numeric
   quadrature: Quadrature | None = None
+  per_example: bool = True
 
 
 def _logit_sampler(
@@ -144,7 +147,7 @@ def mixup(
   # In closed form, and so without quadrature where alpha is traced.
   total = alpha + beta
   mean_shift = 2.0 * alpha * beta / (total * (total + 1.0))
-  return MixingPolicy(sample, mean_shift, quadrature)
+  return MixingPolicy(sample, mean_shift, quadrature, per_example)
 
 
 def untied(
@@ -197,9 +200,8 @@ def untied(
 
   # The equivalent's nodes: this law's own weight goes like a power at the ends,
   # lam^(alpha - beta), and Gauss-Jacobi wants polynomials.
-  return MixingPolicy(
-    sample, beta / (alpha + beta), _whole_label_nodes(alpha, beta)
-  )
+  nodes = _whole_label_nodes(alpha, beta)
+  return MixingPolicy(sample, beta / (alpha + beta), nodes, per_example)
 
 
 def dat(
@@ -240,9 +242,8 @@ def dat(
     lam = jax.nn.sigmoid(logit(key, shape))
     return lam, jnp.ones_like(lam)
 
-  return MixingPolicy(
-    sample, beta / (alpha + beta), _whole_label_nodes(alpha, beta)
-  )
+  nodes = _whole_label_nodes(alpha, beta)
+  return MixingPolicy(sample, beta / (alpha + beta), nodes, per_example)
 
 
 def weighted(
@@ -319,7 +320,7 @@ def weighted(
     few, share = quadratures.compress(both, shares, num_nodes)
     return few, xp.ones_like(few), share
 
-  return MixingPolicy(sample, shift, quadrature)
+  return MixingPolicy(sample, shift, quadrature, per_example)
 
 
 def shared(key: chex.PRNGKey, policy: MixingPolicy) -> MixingPolicy:
@@ -451,6 +452,6 @@ def as_dat(policy: MixingPolicy) -> MixingPolicy:
     prob = xp.concatenate([prob * weight, prob * (1.0 - weight)])
     return lam, xp.ones_like(lam), prob
 
-  return MixingPolicy(
-    sample, policy.mean_shift, quadrature if policy.quadrature else None
+  return policy._replace(
+    sample=sample, quadrature=quadrature if policy.quadrature else None
   )

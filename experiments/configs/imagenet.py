@@ -23,8 +23,8 @@ def base() -> ConfigDict:
   config.eval_batch_size = 4096
   config.dtype = "bfloat16"
   config.dropout_prng = "rbg"
-  # On TPUs less memory and less traffic than split, whose numbers it has; the
-  # paper's key is joint.
+  # Split's numbers (where there is dropout or drop path, another draw of
+  # them); on TPUs less memory and less traffic. The paper's key is joint.
   config.clean_pass = "separate"
   config.total_steps = 100_000
   config.polyak_rate = 0.999

@@ -262,6 +262,7 @@ def two_layer_bound(
     >>> round(float(bound), 4)  # 2 sqrt(2 / 8)
     1.0
   """
+  covariance = checks.floating("covariance", covariance)
   checks.scalar("gamma", gamma, low=0.0)
   checks.scalar("n", n, low=1.0)
   covariance, mean = map(arguments.listed, (covariance, mean))
