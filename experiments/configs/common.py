@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+import difflib
 import math
 from typing import Any
 
@@ -215,11 +216,12 @@ def override(config: ConfigDict, changes: Mapping[str, Any]) -> None:
       put(config, name, value)
 
 
-def unknown(name: str) -> str:
+def unknown(name: Any) -> str:
   """Says of a key that there is none of that name, and which there are."""
-  return (
-    f"Unknown config key {name!r}; known keys: {', '.join(sorted(keys()))}."
-  )
+  known = sorted(keys())
+  near = difflib.get_close_matches(str(name).split(".")[0], known, 1)
+  hint = f" Did you mean {near[0]}?" if near and near[0] != name else ""
+  return f"Unknown config key {name!r}; known keys: {', '.join(known)}.{hint}"
 
 
 def _nothing(config: ConfigDict) -> None:

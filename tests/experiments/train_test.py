@@ -397,7 +397,7 @@ def test_dispatches_that_would_miss_every_interval_are_refused(
     (
       "seed=1",
       ("--config.methd=erm",),
-      'Did you mean "method" .*Known keys: alpha, b1',
+      "Unknown config key 'methd'; known keys: alpha, b1, .* Did you mean meth",
     ),
   ],
 )
