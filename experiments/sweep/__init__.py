@@ -52,7 +52,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> None:
   for name, seed, own in jobs:
     if seed == config.sweep_seeds[0]:
       with _naming(name):
-        train.build(own, cache)
+        processes.everywhere(lambda own=own: train.build(own, cache))
   processes.from_first(lambda: _write_index(config, root))
   level = logging.get_verbosity()
   begun = time.monotonic()
