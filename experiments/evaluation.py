@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from absl import logging
@@ -10,25 +10,54 @@ import jax
 import numpy as np
 
 from experiments import ahead, parallel
-from experiments.inputs.dataset import Dataset
+from experiments.inputs.dataset import Batch, Dataset
 from experiments.state import TrainState
 from experiments.tasks import Measure
 
 
 def evaluate(
-  programs: parallel.Mapped, state: TrainState, dataset: Dataset
-) -> dict[str, float]:
+  programs: parallel.Mapped,
+  state: TrainState,
+  dataset: Dataset,
+  *,
+  tests: bool = False,
+) -> dict[str, dict[str, float]]:
   """Returns the means over every evaluation example, each counted once.
 
   And what the config's monitor says of the first batch.
+
+  Args:
+    programs: the run's.
+    state: the run's.
+    dataset: the run's.
+    tests: whether its test part is looked at, too, if it has one.
+
+  Returns:
+    "eval", and maybe "test", to the fields of their lines.
   """
-  sums: dict[str, Any] = {}
   monitored: dict[str, Any] = {}
+  held = _sums(programs, state, dataset.evaluate(), monitored)
+  values = jax.tree.map(float, jax.device_get(monitored))
+  lines = {"eval": programs.means(held) | values}
+  if tests and dataset.test is not None:
+    own = _sums(programs, state, dataset.test(), None)
+    lines["test"] = programs.means(own, held)
+  return lines
+
+
+def _sums(
+  programs: parallel.Mapped,
+  state: TrainState,
+  batches: Iterable[Batch],
+  monitored: dict[str, Any] | None,
+) -> dict[str, Any]:
+  """Sums over a part's batches; `monitored` gets what is said of the first."""
+  sums: dict[str, Any] = {}
 
   def dispatched():
-    for batch in dataset.evaluate():
+    for batch in batches:
       placed = programs.place_one(batch)
-      if programs.monitor and not monitored:
+      if programs.monitor and monitored is not None and not monitored:
         monitored.update(programs.monitor(state, placed))
       yield programs.evaluate(state, placed)
 
@@ -36,16 +65,31 @@ def evaluate(
     part = jax.device_get(part)
     part = jax.tree.map(lambda x: np.asarray(x, np.float64), part)
     sums = jax.tree.map(np.add, sums, part) if sums else part
-  values = jax.tree.map(float, jax.device_get(monitored))
-  return programs.means(sums) | values
+  return sums
 
 
 def report(
-  step: int, line: Mapping[str, float], measures: Sequence[Measure]
+  step: int,
+  split: str,
+  line: Mapping[str, float],
+  measures: Sequence[Measure],
+  *,
+  validates: bool,
 ) -> None:
-  """Logs an evaluation's most important two measures."""
+  """Logs a line's most important two measures.
+
+  Args:
+    step: of the line.
+    split: "eval" or "test".
+    line: the fields.
+    measures: what they show.
+    validates: whether evaluations are of a validation part, beside a test part.
+  """
   live, polyak = (
     "  ".join(one.told(line[prefix + one.field]) for one in measures[:2])
     for prefix in ("", "polyak_")
   )
-  logging.info("step %d  eval  %s  (Polyak %s)", step, live, polyak)
+  text = f"step {step}  {split}  {live}  (Polyak {polyak})"
+  if split == "eval" and validates:
+    text = text.replace("test ", "validation ")
+  logging.info("%s", text)

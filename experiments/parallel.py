@@ -31,7 +31,7 @@ class Mapped(NamedTuple):
       batches); donates the state.
     evaluate: (state, batch) -> sums.
     monitor: (state, batch) -> values, or None.
-    means: sums over all -> the fields of an evaluation line.
+    means: see `Steps`.
     measures: what is shown of them, the most important first.
     place: one or more host batches -> what `train` takes, on the devices.
     place_one: a host batch -> what `evaluate` takes.
@@ -43,7 +43,7 @@ class Mapped(NamedTuple):
   train: Callable[..., tuple[TrainState, Any]]
   evaluate: Callable[[TrainState, Any], Any]
   monitor: Callable[[TrainState, Any], Any] | None
-  means: Callable[[Any], dict[str, float]]
+  means: Callable[..., dict[str, float]]
   measures: tuple[Measure, ...]
   place: Callable[[Sequence[Batch]], Any]
   place_one: Callable[[Batch], Any]

@@ -70,7 +70,8 @@ def train_and_evaluate(
     cache: of compiled programs, to share them with other runs.
 
   Returns:
-    The last evaluation, as in metrics.jsonl.
+    The last evaluation, as in metrics.jsonl, which also has a line of the test
+    part, where the data set has one.
 
   Raises:
     ValueError: if the config is wrong, or not the same on all processes, or the
@@ -220,10 +221,19 @@ def _finish(
     # The evaluation is on disk before the checkpoint that makes it
     # unrepeatable.
     if evaluates:
-      line = evaluation.evaluate(run.programs, run.state, run.dataset)
-      run.writer.write(run.step, "eval", line)
-      evaluation.report(run.step, line, run.programs.measures)
-      result = {"step": run.step, "split": "eval", **line}
+      lines = evaluation.evaluate(
+        run.programs, run.state, run.dataset, tests=last
+      )
+      for split, line in lines.items():
+        run.writer.write(run.step, split, line)
+        evaluation.report(
+          run.step,
+          split,
+          line,
+          run.programs.measures,
+          validates=run.dataset.test is not None,
+        )
+      result = {"step": run.step, "split": "eval", **lines["eval"]}
     if saves:
       run.checkpoints.save(run.programs.to_global(run.state), run.step)
     if stopping and not last:

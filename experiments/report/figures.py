@@ -67,7 +67,12 @@ def _curves(groups: Sequence[Group], weights: str) -> Figure:
       band = (means - errors, means + errors)
       axes.fill_between(steps, *band, color=f"C{i}", alpha=0.15, linewidth=0)
     axes.set_xlabel("training step")
-    axes.set_ylabel(measure.title)
+    # Where there is a test part, it was not looked at on the way.
+    validated = groups[0].first.test is not None
+    title = measure.title
+    axes.set_ylabel(
+      title.replace("test ", "validation ") if validated else title
+    )
     axes.set_xlim(left=0)
     axes.xaxis.set_major_locator(ticker.MaxNLocator(4, steps=[1, 2, 5, 10]))
     axes.xaxis.set_major_formatter(ticker.StrMethodFormatter("{x:,.0f}"))

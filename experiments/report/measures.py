@@ -33,7 +33,7 @@ class Statistic(NamedTuple):
 def last(measure: Measure, group: Group, weights: str) -> Statistic | None:
   """Returns the last values; None where the group did not measure it."""
   field = PREFIXES[weights] + measure.field
-  rows = {seed: run.evals[-1] for seed, run in group.runs.items()}
+  rows = {seed: run.last for seed, run in group.runs.items()}
   if measure not in group.measures:
     return None
   if any(field not in row for row in rows.values()):

@@ -42,6 +42,8 @@ class Run:
     folder: that folder.
     config: config.json.
     evals: metrics.jsonl's evaluation lines, in order.
+    test: its line of the test part, where the data set has one: the evaluation
+      lines are then of a validation part.
     speed: the median of its images_per_second, None before the first.
     made_with: provenance.json's entries, one for each start.
   """
@@ -51,6 +53,12 @@ class Run:
   evals: list[dict[str, Any]]
   speed: float | None
   made_with: list[dict[str, Any]]
+  test: dict[str, Any] | None = None
+
+  @property
+  def last(self) -> dict[str, Any]:
+    """What the table tells: the test part's line, or the last evaluation."""
+    return self.test or self.evals[-1]
 
   @property
   def is_finished(self) -> bool:
@@ -126,7 +134,8 @@ def _read(folder: pathlib.Path) -> Run:
     row["images_per_second"] for row in rows if "images_per_second" in row
   ]
   evals = [row for row in rows if row["split"] == "eval"]
-  for row in evals:
+  tests = [row for row in rows if row["split"] == "test"]
+  for row in evals + tests:
     values = [v for k, v in row.items() if k != "split"]
     if "examples" not in row or not all(
       type(v) in (int, float) for v in values
@@ -141,6 +150,7 @@ def _read(folder: pathlib.Path) -> Run:
     evals=evals,
     speed=float(np.median(speeds)) if speeds else None,
     made_with=provenance.read(folder),
+    test=tests[-1] if tests else None,
   )
 
 
@@ -253,7 +263,7 @@ def check_comparable(groups: Sequence[Group]) -> None:
   """Raises a ValueError unless all were evaluated on the same examples."""
   tests = {}
   for one in groups:
-    config, last = one.first.config, one.first.evals[-1]
+    config, last = one.first.config, one.first.last
     # Older runs do not say their task: there was one.
     task = config.get("task", "classification")
     test = (config["dataset"], config["eval_split"], last["examples"], task)

@@ -130,7 +130,7 @@ def _notes(
   }[weights]
   run = groups[0].first
   notes = [
-    f"On {run.evals[-1]['examples']:,.0f} test examples of "
+    f"On {run.last['examples']:,.0f} test examples of "
     f"{escaped(run.config['dataset'])}, after {after}, with {which}."
   ]
   if any(len(one.runs) > 1 for one in groups):
@@ -174,7 +174,7 @@ def summary(
           made_with.append(made)
   told = {
     "dataset": run.config["dataset"],
-    "examples": round(run.evals[-1]["examples"]),
+    "examples": round(run.last["examples"]),
     "baseline": baseline.name if baseline else None,
     "made_with": made_with,
     "groups": [_described(one, baseline, out) for one in groups],

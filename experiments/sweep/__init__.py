@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 import contextlib
+import functools
 import json
 import os
 import re
@@ -52,7 +53,7 @@ def run(config: ConfigDict, workdir: str | os.PathLike[str]) -> None:
   for name, seed, own in jobs:
     if seed == config.sweep_seeds[0]:
       with _naming(name):
-        processes.everywhere(lambda own=own: train.build(own, cache))
+        processes.everywhere(functools.partial(train.build, own, cache))
   processes.from_first(lambda: _write_index(config, root))
   level = logging.get_verbosity()
   begun = time.monotonic()

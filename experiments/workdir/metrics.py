@@ -11,7 +11,7 @@ from etils import epath
 
 from experiments.workdir import events, storage
 
-_SPLITS = ("train", "eval")
+_SPLITS = ("train", "eval", "test")
 
 
 class NullWriter:
