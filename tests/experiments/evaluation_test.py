@@ -39,7 +39,8 @@ def config(monkeypatch):
 
 
 def test_a_test_part_is_looked_at_once_and_reported(config, tmp_path, caplog):
-  result = train.train_and_evaluate(config, tmp_path)
+  with caplog.at_level("INFO", logger="absl"):
+    result = train.train_and_evaluate(config, tmp_path)
   rows = metrics.read(tmp_path / "metrics.jsonl")
   assert [(row["split"], row["step"]) for row in rows] == [
     ("train", 4),
