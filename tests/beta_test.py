@@ -218,7 +218,7 @@ def test_refuses_no_nodes():
 
 
 @pytest.mark.parametrize("stratified", [False, True])
-def test_a5_a_traced_alpha_of_0_is_the_limit(stratified):
+def test_a_traced_alpha_of_0_is_the_limit(stratified):
   def draw(alpha):
     policy = policies.mixup(alpha, stratified=stratified)
     return policy.sample(jax.random.key(0), (64,))[0], policy.mean_shift
@@ -231,6 +231,6 @@ def test_a5_a_traced_alpha_of_0_is_the_limit(stratified):
   np.testing.assert_allclose(shift[:2], [0.0, 0.25], atol=1e-6)
 
 
-def test_a5_alpha_of_0_names_the_way_out():
+def test_alpha_of_0_names_the_way_out():
   with pytest.raises(ValueError, match=r"got 0.0. For no mixing .*erm\(\)"):
     policies.mixup(0.0)

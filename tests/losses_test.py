@@ -343,7 +343,7 @@ def test_losses_do_not_retrace():
   assert len(traces) == 1
 
 
-def test_a2_integer_labels_of_a_wrong_rank_are_refused():
+def test_integer_labels_of_a_wrong_rank_are_refused():
   """Columns and one-hot rows would become [B, 1, K] and [B, K, K]."""
   logits = jnp.zeros((2, 3))
   column, rows = jnp.zeros((2, 1), int), jnp.eye(3, dtype=int)[:2]
@@ -368,14 +368,14 @@ def test_a2_integer_labels_of_a_wrong_rank_are_refused():
     MixedTargets(ids, ids, jnp.ones(3)).dense(3)
 
 
-def test_a2_the_hint_for_booleans_follows_their_rank():
+def test_the_hint_for_booleans_follows_their_rank():
   for shape, dtype in (((3,), "int32"), ((3, 4), "float32")):
     with pytest.raises(TypeError, match=rf"labels.astype\(jnp.{dtype}\)"):
       losses.softmax_cross_entropy(jnp.zeros((3, 4)), jnp.zeros(shape, bool))
 
 
 @pytest.mark.parametrize("width", [1, 3])
-def test_a2_masks_stay_right(width):
+def test_masks_stay_right(width):
   """[B, H, W] integers, also where the last axis is 1 or K."""
   first, second = np.random.default_rng(0).integers(0, 3, (2, 2, 4, width))
   weight = np.array([0.75, 0.25], np.float32)
@@ -420,7 +420,7 @@ def everywhere(first):
   "label, dtype",
   [(-1, jnp.int32), (3, jnp.int32), (255, jnp.uint8), (-1, jnp.int8)],
 )
-def test_a3_a_label_that_is_no_class_is_nan(label, dtype):
+def test_a_label_that_is_no_class_is_nan(label, dtype):
   """Alike in all losses and penalties; where it is known it is an error."""
   labels = jnp.array([label, 1], dtype)
   for name, value in jax.jit(everywhere)(labels).items():
@@ -440,7 +440,7 @@ def test_a3_a_label_that_is_no_class_is_nan(label, dtype):
       call()
 
 
-def test_a3_paired_and_dense_agree_where_a_bad_label_has_no_weight():
+def test_paired_and_dense_agree_where_a_bad_label_has_no_weight():
   @jax.jit
   def both(second):
     targets = MixedTargets(jnp.array([1, 1]), second, jnp.array([1.0, 0.5]))
@@ -455,7 +455,7 @@ def test_a3_paired_and_dense_agree_where_a_bad_label_has_no_weight():
 
 
 @pytest.mark.parametrize("ignored", [-1, 255, 1])
-def test_a3_the_share_of_an_ignored_label_drops_out(ignored):
+def test_the_share_of_an_ignored_label_drops_out(ignored):
   first, second = jnp.array([ignored, 2, 2]), jnp.array([2, ignored, ignored])
   targets = MixedTargets(first, second, jnp.array([0.75, 0.75, 1.0]))
   logits, keep = jnp.tile(LOGITS[:1], (3, 1)), np.array([0.25, 0.75, 1.0])
@@ -484,7 +484,7 @@ def test_a3_the_share_of_an_ignored_label_drops_out(ignored):
 MASKED = jnp.array([[-jnp.inf, 0.0, 1.0]])
 
 
-def test_a4_what_has_no_weight_costs_nothing():
+def test_what_has_no_weight_costs_nothing():
   """A class masked by -inf, at weight 0; gradients as of the classes left."""
   label, other = jnp.array([1]), jnp.array([0])
   one_hot = jnp.array([[0.0, 1.0, 0.0]])
@@ -513,14 +513,14 @@ def test_a4_what_has_no_weight_costs_nothing():
   assert losses.mixed_loss(cross_entropy, MASKED, half)[0] == np.inf
 
 
-def test_a4_logistic_at_infinite_logits():
+def test_logistic_at_infinite_logits():
   f, y = jnp.array([-jnp.inf, jnp.inf, -jnp.inf]), jnp.array([0, 1, 1])
   np.testing.assert_array_equal(losses.logistic(f, y), [0.0, 0.0, np.inf])
   slope = jax.grad(lambda f: jnp.sum(losses.logistic(f, y[:2])))(f[:2])
   np.testing.assert_array_equal(slope, [0.0, 0.0])
 
 
-def test_a4_dat_over_two_data_sets_with_class_masks():
+def test_dat_over_two_data_sets_with_class_masks():
   """Each example's logits hold its own data set's classes alone."""
   owns = jnp.array([[True, True, False, False], [False, False, True, True]])
   logits = jnp.where(owns, jnp.array([0.0, 1.0, 0.0, 1.0]), -jnp.inf)
@@ -531,7 +531,7 @@ def test_a4_dat_over_two_data_sets_with_class_masks():
 
 
 @pytest.mark.parametrize("link", ["softmax", "sigmoid"])
-def test_a4_penalties_of_masked_classes(link):
+def test_penalties_of_masked_classes(link):
   """As without the class, in value and gradient."""
 
   def run(f, labels):
@@ -549,7 +549,7 @@ def test_a4_penalties_of_masked_classes(link):
     assert slope[0, 0] == 0.0
 
 
-def test_a4_taylor_terms_of_masked_classes():
+def test_taylor_terms_of_masked_classes():
   x, one_hot = jnp.array([[0.3, 0.5, 1.0]]), jnp.array([[0.0, 1.0, 0.0]])
   keep = jnp.array([[False, True, True]])
   masked = lambda x: jnp.where(keep, x * x, -jnp.inf)
@@ -561,7 +561,7 @@ def test_a4_taylor_terms_of_masked_classes():
   )
 
 
-def test_a4_a_weight_of_zero_keeps_its_gradient():
+def test_a_weight_of_zero_keeps_its_gradient():
   """The loss's derivative in the weight is own - other there, too."""
   targets = MixedTargets(jnp.array([0]), jnp.array([2]), jnp.array([0.0]))
   slope = jax.grad(

@@ -185,7 +185,7 @@ CASES = [
   CASES,
   ids=[f"{case.__name__}-{kind}-{split}" for case, kind, split in CASES],
 )
-def test_a15_a_mesh_changes_no_number(case, kind, split):
+def test_a_mesh_changes_no_number(case, kind, split):
   mesh = mesh_of(*KINDS[kind])
   with jax.set_mesh(mesh):
     got = jax.jit(case)(*on(mesh, split))
@@ -193,7 +193,7 @@ def test_a15_a_mesh_changes_no_number(case, kind, split):
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_a15_outputs_are_split_as_inputs(split):
+def test_outputs_are_split_as_inputs(split):
   """Known while tracing: nothing is compiled."""
   mesh = mesh_of(*EXPLICIT)
   images, labels, dense, mask, params = SPLITS[split]
@@ -219,7 +219,7 @@ def test_a15_outputs_are_split_as_inputs(split):
   assert_split(out["dense"], rows)
 
 
-def test_a15_without_jit():
+def test_without_jit():
   """Split arrays carry their mesh, set or not."""
   mesh = mesh_of(*EXPLICIT)
   images, labels, _, mask, _ = on(mesh, "model")
@@ -231,7 +231,7 @@ def test_a15_without_jit():
 
 
 @pytest.mark.parametrize("axes", [{"data", "model"}, {"data"}])
-def test_a15_manual_axes_see_their_own_rows(axes):
+def test_manual_axes_see_their_own_rows(axes):
   """Of two axes, the other one explicit: each replica is a batch of its own."""
   mesh = mesh_of(*EXPLICIT)
   images, labels, *_ = batch()

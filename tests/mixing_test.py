@@ -457,7 +457,7 @@ SPECIES, GENUS = np.array([3, 1, 0, 2]), np.array([[0.0], [1.0], [0.5], [0.25]])
   ],
   ids=["tuple", "list", "dict", "none"],
 )
-def test_a1_labels_are_a_pytree(labels):
+def test_labels_are_a_pytree(labels):
   """Each leaf is mixed as it is alone, also where leaves share a shape."""
   plan = hand_plan([0.75] * 4, [1, 2, 3, 0])
   cut = boxes.CutMixPlan(
@@ -482,7 +482,7 @@ def test_a1_labels_are_a_pytree(labels):
     ) == jax.tree.structure(labels)
 
 
-def test_a1_mixup_and_cutmix_take_several_labels(key):
+def test_mixup_and_cutmix_take_several_labels(key):
   images = jnp.zeros((4, 2, 2))
   for call in (mixing.mixup, mixing.dat, boxes.cutmix):
     _, (species, same) = call(key, images, (SPECIES, SPECIES))
@@ -491,7 +491,7 @@ def test_a1_mixup_and_cutmix_take_several_labels(key):
     jax.tree.map(np.testing.assert_array_equal, same, alone)
 
 
-def test_a1_labels_around_a_ring():
+def test_labels_around_a_ring():
   """Every leaf comes from the previous replica."""
 
   def second(x, labels):
@@ -510,7 +510,7 @@ def test_a1_labels_around_a_ring():
   np.testing.assert_array_equal(b, [[2, 2], [0, 0], [1, 1]])
 
 
-def test_a1_what_is_no_label_array_is_refused():
+def test_what_is_no_label_array_is_refused():
   plan = hand_plan([0.75] * 4, [1, 2, 3, 0])
   several = (jnp.arange(4), jnp.arange(4))
   held = pairing.Between(jnp.zeros((4, 1)), (jnp.arange(4), jnp.arange(3)))

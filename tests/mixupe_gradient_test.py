@@ -97,7 +97,7 @@ def test_is_the_gradient_of_separate_passes(name, transform):
   assert_close(got, want)
 
 
-def test_f1_values_on_the_way_carry_their_gradients():
+def test_values_on_the_way_carry_their_gradients():
   """L + eta R may be differentiated through aux, or by rescale=False."""
   (value, aux), scaled = whole(PARAMS, eta=0.7)
   want = jax.tree.map(lambda g: g / aux.scale, scaled)

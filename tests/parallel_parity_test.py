@@ -295,7 +295,7 @@ def test_one_by_64_equals_8_by_8(masked, options, mapper):
 
 
 @each_mapper
-def test_f1_l_and_r_have_the_whole_batchs_gradient(mapper):
+def test_l_and_r_have_the_whole_batchs_gradient(mapper):
   """Through aux as by rescale=False: kappa's reciprocal times the loss's."""
 
   def run(x, y, lam, partner):

@@ -68,7 +68,7 @@ def test_the_losss_cosines_are_signed(rng):
 
 
 @pytest.mark.parametrize("labels", ["integers", "one-hot"])
-def test_e1_directions_survive_float32_at_any_margin(rng, labels):
+def test_directions_survive_float32_at_any_margin(rng, labels):
   """Against double precision, where a positive factor is taken out by hand."""
   x, head = rng.normal(size=(5, 3)), rng.normal(size=(3, 3))
   x, head = (np.float64(np.float32(v)) for v in (x, head))
@@ -109,7 +109,7 @@ def test_e1_directions_survive_float32_at_any_margin(rng, labels):
   np.testing.assert_allclose(alpha[:4], want[:4], rtol=1e-4)
 
 
-def test_e1_a_binary_residual_survives_float32():
+def test_a_binary_residual_survives_float32():
   """Slope, bend and loss of margin 30 have the double precision's digits."""
   x, y = jnp.array([[1.0, 0.0]], jnp.float32), jnp.array([1])
   # f = 30 there, and df = (30, 40).
@@ -138,7 +138,7 @@ def test_without_a_gradient_there_is_no_direction():
     np.testing.assert_array_equal(found, [0.0, 0.0])
 
 
-def test_e2_one_dead_example_leaves_the_others_their_gradients(rng):
+def test_one_dead_example_leaves_the_others_their_gradients(rng):
   """In the weights, and in x where an example lies at the mean."""
   x = jnp.array([[1.0, 0.5], [-1.0, -0.5], [0.0, 0.0], [2.0, -1.0]])
   y, weights = jnp.array([1, 0, 1, 1]), jnp.array([[1.0, 0.5], [0.3, 0.2]])
