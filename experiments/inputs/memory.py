@@ -11,7 +11,7 @@ import jax
 from ml_collections import ConfigDict
 import numpy as np
 
-from experiments.inputs import images, scale, tabular
+from experiments.inputs import images, scale, speech, tabular
 from experiments.inputs.dataset import (
   Arrays,
   Batch,
@@ -26,6 +26,7 @@ LOADERS: dict[str, Callable[[ConfigDict], Arrays]] = {
   "digits": images.load_digits,
   "fashion_mnist": images.load_fashion_mnist,
   **tabular.LOADERS,
+  **speech.LOADERS,
 }
 # What is known of them without their data; a name may be missing here.
 SPECS: dict[str, Spec] = {

@@ -34,6 +34,7 @@ OPTIONS: Mapping[str, Key] = {
   "mlp_dim": _SIZE,
   "num_heads": _SIZE,
   "patch_size": _SIZE,
+  "pool_size": domains.integer(1, 1, 100),
   "remat": domains.choice("none", interface.REMAT),
   "se_ratio": domains.number(0.25, "(0, 1]"),
   "stage_sizes": domains.several(

@@ -8,8 +8,10 @@ from flax import linen as nn
 import jax.numpy as jnp
 
 from jaxmix.models.coatnet import CoAtNet
+from jaxmix.models.lenet import LeNet
 from jaxmix.models.mlp import MLP
 from jaxmix.models.resnet import ResNet
+from jaxmix.models.vgg import VGG
 from jaxmix.models.vit import VisionTransformer
 
 
@@ -57,6 +59,9 @@ _ENTRIES: Mapping[str, _Entry] = {
   "resnet8": _cifar_resnet(1),
   "resnet20": _cifar_resnet(3),
   "mlp": _Entry(MLP, {}),
+  "lenet": _Entry(LeNet, {}),
+  "vgg11": _Entry(VGG, {}),
+  "vgg13": _Entry(VGG, {"stage_sizes": (2, 2, 2, 2, 2)}),
 }
 
 
