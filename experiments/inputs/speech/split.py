@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 import hashlib
+import os
 import pathlib
 import re
 from typing import NamedTuple
@@ -47,7 +48,7 @@ def official(name: str) -> str:
     >>> official("18f8afd5_nohash_1.wav")
     'test'
   """
-  digest = int(hashlib.sha1(speaker(name).encode()).hexdigest(), 16)
+  digest = int(hashlib.sha1(os.fsencode(speaker(name))).hexdigest(), 16)
   percent = digest % (MAX_NUM_WAVS_PER_CLASS + 1) * 100 / MAX_NUM_WAVS_PER_CLASS
   return _part(percent)
 
@@ -58,7 +59,7 @@ def by_speaker(name: str) -> str:
   It divides what the published rule has in one part, such as its test clips
   alone, and is the same for every seed.
   """
-  digest = hashlib.sha256(speaker(name).encode()).digest()
+  digest = hashlib.sha256(os.fsencode(speaker(name))).digest()
   return _part(int.from_bytes(digest) % 100)
 
 
@@ -133,8 +134,8 @@ def _listed(folder: pathlib.Path) -> dict[str, str] | None:
     )
   found: dict[str, str] = {}
   for part, path in there.items():
-    for line in path.read_text().splitlines():
-      name = line.strip().replace("\\", "/").removeprefix("./")
+    for line in os.fsdecode(path.read_bytes()).splitlines():
+      name = line.strip("\ufeff \t").replace("\\", "/").removeprefix("./")
       if not name:
         continue
       if found.setdefault(name, part) != part:

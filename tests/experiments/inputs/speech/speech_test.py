@@ -74,9 +74,13 @@ def test_all_that_cannot_be_read_is_named_at_once(folder):
   for path in clips[:2]:
     path.write_bytes(path.read_bytes()[:-7])
   clips[40].write_text("hello")
-  with pytest.raises(ValueError, match="3 of 60 clips") as error:
+  clips[41].unlink()
+  clips[41].symlink_to("gone")
+  clips[42].unlink()
+  clips[42].mkdir()
+  with pytest.raises(ValueError, match="5 of 60 clips") as error:
     load(folder)
-  for path in (*clips[:2], clips[40]):
+  for path in (*clips[:2], *clips[40:43]):
     assert str(path) in str(error.value)
   assert "max_unreadable_fraction is 0.001" in str(error.value)
 

@@ -2,6 +2,7 @@
 
 import doctest
 import hashlib
+import os
 
 import pytest
 
@@ -36,6 +37,11 @@ def test_a_speaker_is_in_one_part_whatever_the_word_and_number():
     names = [f"abc_nohash_{k}.wav" for k in range(20)]
     assert len({rule(name) for name in names}) == 1
     assert len({rule(f"{k}_nohash_0.wav") for k in range(100)}) == 3
+
+
+def test_names_need_not_be_text():
+  name = os.fsdecode(b"\xff_nohash_0.wav")
+  assert {rule(name) for rule in split.RULES.values()} <= set(split.NAMES)
 
 
 def test_shares_are_80_10_10():
