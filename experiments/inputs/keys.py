@@ -8,6 +8,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from experiments import domains
+from experiments.inputs.speech import split as speech_split
 
 # None of these decides what a training batch holds, nor what is evaluated.
 FREE = frozenset({"data_dir", "eval_batch_size", "max_unreadable_fraction"})
@@ -65,6 +66,9 @@ KEYS = {
   # Graphs: whether the fold after it is evaluated, and only at the end the one
   # left out; False trains on all others and evaluates the one left out.
   "inner_validation": domains.boolean(True),
+  # Speech: by the data set's own rule, or, for clips of one of its parts alone,
+  # by speakers; both are the same for every seed.
+  "speech_split": domains.choice("official", tuple(speech_split.RULES)),
   # Images in TFRecord files only, down to eval_split.
   "image_size": domains.integer(224, 1, 2**13),
   # Shorter side before evaluation's crop.
@@ -81,7 +85,8 @@ KEYS = {
   "shuffle_buffer": domains.integer(20_480, 2),
   "shuffle_lanes": domains.integer(8, 1),
   # Of 10,000 records or more, before the run stops. In training copies of
-  # others in the batch take their places; in evaluation they do not count.
+  # others in the batch take their places; in evaluation they do not count. Of
+  # speech, of all clips, and they are left out.
   "max_unreadable_fraction": domains.number(1e-3, "[0, 1]"),
   "train_split": domains.text("train"),  # slices such as "train[:99%]" work
   "eval_split": domains.text("validation"),

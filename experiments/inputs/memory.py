@@ -12,7 +12,7 @@ import jax
 from ml_collections import ConfigDict
 import numpy as np
 
-from experiments.inputs import graphs, images, scale, tabular
+from experiments.inputs import graphs, images, scale, speech, tabular
 from experiments.inputs.dataset import (
   Arrays,
   Batch,
@@ -28,6 +28,7 @@ LOADERS: dict[str, Callable[[ConfigDict], Arrays]] = {
   "fashion_mnist": images.load_fashion_mnist,
   **tabular.LOADERS,
   **dict.fromkeys((*graphs.NAMES, "tu:"), graphs.load),
+  **speech.LOADERS,
 }
 # What is known of them without their data; a name may be missing here.
 SPECS: dict[str, Spec] = {

@@ -37,6 +37,7 @@ OPTIONS: Mapping[str, Key] = {
   "num_heads": _SIZE,
   "num_layers": domains.integer(5, 1, 1000),
   "patch_size": _SIZE,
+  "pool_size": domains.integer(1, 1, 100),
   "readout_scale": domains.number(1.0, "(0, 1e6]"),
   "remat": domains.choice("none", interface.REMAT),
   "se_ratio": domains.number(0.25, "(0, 1]"),

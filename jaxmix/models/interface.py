@@ -44,6 +44,20 @@ def as_images(images: chex.Array, dtype: Any) -> chex.Array:
   return images.astype(dtype)
 
 
+def check_size(images: chex.Array, smallest: int) -> None:
+  """Raises ValueError for images that pooling would leave nothing of.
+
+  Args:
+    images: [B, H, W, C].
+    smallest: the least H, and the least W.
+  """
+  if min(images.shape[1:3]) < smallest:
+    raise ValueError(
+      f"images must be at least {smallest} x {smallest} for this model, got "
+      f"{images.shape[1]} x {images.shape[2]}."
+    )
+
+
 def static_parts(
   parts: Sequence[int] | None, batch_size: int
 ) -> tuple[int, ...] | None:

@@ -9,8 +9,10 @@ import jax.numpy as jnp
 
 from jaxmix.models.coatnet import CoAtNet
 from jaxmix.models.gin import GIN
+from jaxmix.models.lenet import LeNet
 from jaxmix.models.mlp import MLP
 from jaxmix.models.resnet import ResNet
+from jaxmix.models.vgg import VGG
 from jaxmix.models.vit import VisionTransformer
 
 
@@ -68,6 +70,9 @@ _ENTRIES: Mapping[str, _Entry] = {
   "resnet20": _cifar_resnet(3),
   "mlp": _Entry(MLP, {}),
   "gin": _Entry(GIN, {}),
+  "lenet": _Entry(LeNet, {}),
+  "vgg11": _Entry(VGG, {}),
+  "vgg13": _Entry(VGG, {"stage_sizes": (2, 2, 2, 2, 2)}),
 }
 
 

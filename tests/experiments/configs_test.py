@@ -19,6 +19,7 @@ NAMES = [
   "imagenet_vit_b16",
   "imagenet_coatnet0",
   "tabular",
+  "speech",
 ]
 
 

@@ -15,8 +15,10 @@ SMALL = {
   "coatnet0_tiny": {"stage_sizes": (2, 1, 1, 1, 1), "widths": (4, 4, 4, 8, 8)},
   "vit_b16_tiny": {"depth": 1, "hidden_size": 8, "mlp_dim": 8},
   "mlp": {"features": (8,)},
+  "lenet": {"widths": (4, 4), "features": (8,)},
+  "vgg11": {"stage_sizes": (1, 2), "width": 3, "features": (8,)},
 }
-WITH_NORM = ("resnet50_tiny", "coatnet0_tiny")
+WITH_NORM = ("resnet50_tiny", "coatnet0_tiny", "vgg11")
 
 # Most of the time here is XLA's; at level 0 it takes half as long.
 jit = functools.partial(
@@ -196,7 +198,7 @@ def test_directional_derivatives(case):
   assert jax.tree.structure(grads) == jax.tree.structure(case.v["params"])
 
 
-@pytest.mark.parametrize("name", ["vit_b16_tiny", "mlp"])
+@pytest.mark.parametrize("name", ["vit_b16_tiny", "mlp", "lenet"])
 def test_models_without_batch_norm_ignore_parts_and_masks(name):
   model = create(name)
   x = random((4, 16, 16, 3))

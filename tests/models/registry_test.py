@@ -14,11 +14,14 @@ NAMES = (
   "coatnet2",
   "coatnet3",
   "gin",
+  "lenet",
   "mlp",
   "resnet20",
   "resnet50",
   "resnet50_tiny",
   "resnet8",
+  "vgg11",
+  "vgg13",
   "vit_b16",
   "vit_b16_tiny",
 )
@@ -84,6 +87,11 @@ def test_names():
     ("resnet20", 32, 10, 272_474, 1_568, 40_813_184),
     ("resnet8", 32, 10, 78_042, 672, 12_501_632),
     ("mlp", 8, 10, 42_506, 0, 42_240),
+    # Of 32 x 32: 28, 14, 10, 5 a side; worked by hand.
+    ("lenet", 32, 10, 522_550, 0, 2_686_000),
+    # 9,231,114 and 9,416,010 where convolutions have biases under the norm.
+    ("vgg11", 32, 10, 9_231_114 - 2_752, 5_504, 152_769_536),
+    ("vgg13", 32, 10, 9_416_010 - 2_944, 5_888, 228_267_008),
   ],
 )
 def test_sizes_and_costs(name, size, num_classes, params, stats, cost):
