@@ -13,20 +13,17 @@ tabular.json, tabular.md and tabular.png.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-import json
 from typing import Any
 
-from absl import flags, logging
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 import numpy as np
 
-from experiments import cli
 from experiments.configs import tabular
 from experiments.figures import drawing
-from experiments.sweep import grid, results, selection, together, training
+from experiments.studies import command
+from experiments.sweep import results, selection
 from experiments.sweep.selection import Estimate
-from experiments.workdir import provenance, storage
 
 SETS = (
   "arrhythmia",
@@ -48,8 +45,8 @@ SETS = (
 ALPHAS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 ETAS = (1e-4, 1e-3, 1e-2, 0.1, 1.0)
 SEEDS = range(5)
+SMOKE: dict[str, Any] = dict(alphas=(0.1,), etas=(0.1,), seeds=range(2))
 # 42,000 training rows of 784 columns: the paper's grid would take a day.
-SMOKE = dict(alphas=(0.1,), etas=(0.1,), seeds=range(2))
 THINNED: dict[str, dict[str, Any]] = {
   "mnist_784": dict(alphas=(0.1, 1.0), etas=(1e-2, 1.0), seeds=range(3))
 }
@@ -62,20 +59,6 @@ METRICS = {
   "scaled_loss": ("NLL, scaled (nats)", 1.0),
   "scaled_calibration_error": ("calibration error, scaled (%)", 100.0),
 }
-
-_DATA_DIR = flags.DEFINE_string(
-  "data_dir", None, "The folder of the data sets' files.", required=True
-)
-_WORKDIR = flags.DEFINE_string(
-  "workdir", None, "The folder of the sweeps.", required=True
-)
-_OUT = flags.DEFINE_string(
-  "out", None, "Folder for the table, its numbers and picture.", required=True
-)
-_SETS = flags.DEFINE_list("sets", list(SETS), "The data sets.")
-_SMOKE = flags.DEFINE_bool(
-  "smoke", False, "Seconds instead of minutes: shows only that it runs."
-)
 
 
 def make_config(name: str, data_dir: str, *, epochs: float) -> ConfigDict:
@@ -114,11 +97,14 @@ def metric(name: str):
   return lambda part: scale * part[name]
 
 
-def summarize(found: Sequence[results.Result]) -> dict[str, Any]:
+def summarize(
+  found: Sequence[results.Result], base: ConfigDict | None = None
+) -> dict[str, Any]:
   """Returns what the table says of one data set's results.
 
   Args:
     found: of `grids`, all of them.
+    base: not needed.
 
   Returns:
     "methods": name -> its chosen "cell", "validation_error" (%) and "test",
@@ -126,6 +112,7 @@ def summarize(found: Sequence[results.Result]) -> dict[str, Any]:
     Mixup" and "Mixup - ERM" -> each metric's paired mean and interval;
     "diverged": how many runs did; "seconds" of all.
   """
+  del base
   chosen = {}
   methods = {}
   for title, method in METHODS.items():
@@ -137,7 +124,7 @@ def summarize(found: Sequence[results.Result]) -> dict[str, Any]:
     ]
     methods[title] = {
       "cell": {k: v for k, v in cell.items() if k != "method"},
-      "validation_error": _rounded(np.mean(validation)),
+      "validation_error": command.rounded(np.mean(validation)),
       "test": {
         name: _told(selection.tested(by_run, metric(name))) for name in METRICS
       },
@@ -193,23 +180,22 @@ def markdown(summary: Mapping[str, Any]) -> str:
           _interval(difference[field], decimals),
         ]
       )
-  lines = lambda rows: "".join(f"| {' | '.join(row)} |\n" for row in rows)
   return (
     "Test error (%), mean ± standard error over seeds, of the cell that the "
     "validation error chose; the paired difference with its 95 % interval by "
     "Student's t.\n\n"
-    f"{lines(first)}\nOf the same cells; scaled: at the temperature that the "
-    f"validation rows chose.\n\n{lines(second)}"
+    f"{command.rows(first)}\n"
+    "Of the same cells; scaled: at the temperature that the validation rows "
+    f"chose.\n\n{command.rows(second)}"
   )
 
 
-def draw(summary: Mapping[str, Any], caption: str, target: Any) -> None:
-  """Writes the paired differences, data set by data set, as a picture."""
+def draw(summary: Mapping[str, Any]) -> Figure:
+  """Returns the paired differences, data set by data set, as a picture."""
   shown = ("error", "loss", "calibration_error")
-  with drawing.style():
-    figure, panels = drawing.new(len(shown), height=1.2 + 0.28 * len(summary))
-    _panels(figure, panels, summary, shown)
-  drawing.save(figure, caption, target)
+  figure, panels = drawing.new(len(shown), height=1.2 + 0.28 * len(summary))
+  _panels(figure, panels, summary, shown)
+  return figure
 
 
 def _panels(
@@ -277,13 +263,9 @@ def caption(summary: Mapping[str, Any]) -> str:
 
 def _told(number: Estimate) -> dict[str, Any]:
   return {
-    name: value if isinstance(value, int) else _rounded(value)
+    name: value if isinstance(value, int) else command.rounded(value)
     for name, value in number._asdict().items()
   }
-
-
-def _rounded(value: Any) -> float | None:
-  return float(f"{value:.5g}") if np.isfinite(value) else None
 
 
 def _shown(told: Mapping[str, Any], decimals: int) -> str:
@@ -300,33 +282,21 @@ def _interval(told: Mapping[str, Any], decimals: int) -> str:
   return text.replace("-", "−")
 
 
-def main() -> None:
-  """Trains what is missing, and writes the table."""
-  logging.set_verbosity(logging.INFO)
-  together.use_all_cores()
-  out = storage.path(_OUT.value)
-  out.mkdir(parents=True, exist_ok=True)
-  target = out / "tabular.json"
-  summary = json.loads(target.read_text())["sets"] if target.exists() else {}
-  for name in _SETS.value:
-    base = make_config(
-      name, _DATA_DIR.value, epochs=1.0 if _SMOKE.value else 25.0
-    )
-    thinned = SMOKE if _SMOKE.value else THINNED.get(name, {})
-    points = grid.points(grids(**thinned), base)
-    logging.info("%s", name)
-    found = training.run(points, base, storage.path(_WORKDIR.value) / name)
-    summary[name] = summarize(found)
-    ordered = {key: summary[key] for key in (*SETS, *summary) if key in summary}
-    told = caption(ordered)
-    made_with = provenance.describe("experiments.studies.tabular")
-    storage.write_json(
-      target, {"made_with": made_with, "caption": told, "sets": ordered}
-    )
-    storage.write(out / "tabular.md", f"{markdown(ordered)}\n{told}\n")
-    draw(ordered, told, out / "tabular.png")
-    logging.info("%s", told)
+def sweeps(
+  name: str, data_dir: str, *, smoke: bool = False
+) -> tuple[ConfigDict, list[str]]:
+  """Returns what a data set's runs have in common, and their grids."""
+  base = make_config(name, data_dir, epochs=1.0 if smoke else 25.0)
+  return base, grids(**(SMOKE if smoke else THINNED.get(name, {})))
 
 
 if __name__ == "__main__":
-  cli.run(main, resumable=True)
+  command.run(
+    "tabular",
+    SETS,
+    sweeps=sweeps,
+    summarize=summarize,
+    markdown=markdown,
+    caption=caption,
+    draw=draw,
+  )

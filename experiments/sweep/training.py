@@ -48,7 +48,7 @@ def run(
     raise ValueError(f"workdir: a sweep's is a local folder, got {folder}.")
   shared = memory.Loaded()
   configs = [_resolved(point, shared) for point in points]
-  groups = _group(configs)
+  groups = _group(configs, shared)
   folder.mkdir(parents=True, exist_ok=True)
   with lock.hold(folder), preemption.Watch() as watch:
     swept = {key for point in points for key in point.keys}
@@ -235,12 +235,21 @@ def _resolved(point: Point, shared: memory.Loaded) -> ConfigDict:
   return common.in_steps(config, spec.num_train)
 
 
-def _group(configs: Sequence[ConfigDict]) -> list[list[int]]:
+def _group(
+  configs: Sequence[ConfigDict], shared: memory.Loaded
+) -> list[list[int]]:
   """Numbers of the runs that share a program, in their order."""
-  groups: dict[str, list[int]] = {}
+  groups: list[tuple[Any, list[int]]] = []
   for i, config in enumerate(configs):
     name, _ = programs.identities(config)
+    _, spec = memory.load(config, shared)
     # What programs do not see, but the loop does.
-    name += f" {config.eval_every} {config.total_steps}"
-    groups.setdefault(name, []).append(i)
-  return list(groups.values())
+    loop = config.eval_every, config.total_steps, config.eval_batch_size
+    program = name, together.common(spec), loop
+    for known, numbers in groups:
+      if known == program:
+        numbers.append(i)
+        break
+    else:
+      groups.append((program, [i]))
+  return [numbers for _, numbers in groups]

@@ -145,7 +145,27 @@ def test_one_program_for_numbers_and_one_more_for_another_method(parts):
     PARTS + ",method=mixupe",
   )
   configs = [common.resolve(point.config) for point in points]
-  assert training._group(configs) == [list(range(8)), [8, 9]]
+  assert training._group(configs, memory.Loaded()) == [list(range(8)), [8, 9]]
+
+
+def test_data_sets_of_different_shapes_do_not_share_a_program(
+  parts, monkeypatch
+):
+  wider = lambda config: memory.LOADERS["halves"](config)._replace(
+    **{
+      name: np.ones((count, 5), np.float32)
+      for name, count in (
+        ("train_inputs", 20),
+        ("eval_inputs", 15),
+        ("test_inputs", 25),
+      )
+    }
+  )
+  monkeypatch.setitem(memory.LOADERS, "wider", wider)
+  points, _ = make(["dataset=halves,wider;seed=0..1"], PARTS)
+  configs = [common.resolve(point.config) for point in points]
+  found = training._group(configs, memory.Loaded())
+  assert found == [[0, 1], [2, 3]]
 
 
 def test_a_run_that_diverges_says_when_and_leaves_the_others(parts, tmp_path):

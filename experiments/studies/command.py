@@ -1,0 +1,97 @@
+"""What every study shares: its flags, its sweeps, its files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+import json
+from typing import Any
+
+from absl import flags, logging
+from matplotlib.figure import Figure
+from ml_collections import ConfigDict
+
+from experiments import cli
+from experiments.figures import drawing
+from experiments.sweep import grid, results, together, training
+from experiments.workdir import provenance, storage
+
+Summary = Mapping[str, Any]
+
+
+def run(
+  name: str,
+  sets: Sequence[str],
+  *,
+  sweeps: Callable[..., tuple[ConfigDict, list[str]]],
+  summarize: Callable[[Sequence[results.Result], ConfigDict], dict[str, Any]],
+  markdown: Callable[[Summary], str],
+  caption: Callable[[Summary], str],
+  draw: Callable[[Summary], Figure],
+) -> None:
+  """Trains a study's sweeps, data set by data set, and writes what they say.
+
+  Resumable: what is trained is not trained again, and data sets that --out has
+  already stay in the table.
+
+  Args:
+    name: of the module, and of the files written.
+    sets: the data sets, in the table's order.
+    sweeps: (data set, data_dir, smoke=) -> what its runs have in common, and
+      their grids.
+    summarize: (a data set's results, what the runs have in common) -> what the
+      table says of it.
+    markdown: data set -> summary, to the table.
+    caption: likewise, to a sentence or two.
+    draw: likewise, to the picture.
+  """
+  # Here and not above: two modules of one process may not define one flag.
+  data_dir = flags.DEFINE_string(
+    "data_dir", None, "The folder of the data sets' files.", required=True
+  )
+  workdir = flags.DEFINE_string(
+    "workdir", None, "The folder of the sweeps.", required=True
+  )
+  out = flags.DEFINE_string(
+    "out", None, "Folder for the table, its numbers and picture.", required=True
+  )
+  chosen = flags.DEFINE_list("sets", list(sets), "The data sets.")
+  smoke = flags.DEFINE_bool(
+    "smoke", False, "Seconds instead of minutes: shows only that it runs."
+  )
+
+  def main() -> None:
+    logging.set_verbosity(logging.INFO)
+    together.use_all_cores()
+    folder = storage.path(out.value)
+    folder.mkdir(parents=True, exist_ok=True)  # or fail, before the minutes
+    target = folder / f"{name}.json"
+    before = storage.read_json(target)["sets"] if target.exists() else {}
+    for one in chosen.value:
+      logging.info("%s", one)
+      base, grids = sweeps(one, data_dir.value, smoke=smoke.value)
+      points = grid.points(grids, base)
+      found = training.run(points, base, storage.path(workdir.value) / one)
+      before[one] = summarize(found, base)
+      summary = {key: before[key] for key in (*sets, *before) if key in before}
+      told = caption(summary)
+      made_with = provenance.describe(f"experiments.studies.{name}")
+      content = {"made_with": made_with, "caption": told, "sets": summary}
+      storage.write(target, json.dumps(content, indent=1) + "\n")
+      storage.write(folder / f"{name}.md", f"{markdown(summary)}\n{told}\n")
+      with drawing.style():
+        figure = draw(summary)
+      drawing.save(figure, told, folder / f"{name}.png")
+      logging.info("%s", told)
+
+  cli.run(main, resumable=True)
+
+
+def rounded(value: Any) -> float | None:
+  """A number as JSON files hold it; None where it is not finite."""
+  number = float(f"{float(value):.5g}")
+  return number if abs(number) < float("inf") else None
+
+
+def rows(lines: Sequence[Sequence[str]]) -> str:
+  """A table's lines in Markdown, the second one its alignments."""
+  return "".join(f"| {' | '.join(line)} |\n" for line in lines)

@@ -1,0 +1,99 @@
+"""MixupE's table 6: the two choices, and what has collapsed, by hand."""
+
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from experiments.studies import graphs
+from experiments.sweep import grid
+
+DATA = pathlib.Path(__file__).parents[4] / "shared" / "data" / "tudataset"
+
+
+def result(fold, validation, test, **keys):
+  line = lambda values: {"accuracy": values, "loss": [1.0] * len(values)}
+  return {
+    **keys,
+    "fold": fold,
+    "curve": {"validation": line(validation), "test": line(test)},
+    "seconds": 1.0,
+  }
+
+
+def test_the_two_choices_by_hand():
+  cells = [
+    # Validation prefers the first epoch, the test folds the second.
+    (
+      {"alpha": 0.1},
+      {
+        0: result(0, [0.9, 0.8], [0.5, 0.7]),
+        1: result(1, [0.7, 0.6], [0.7, 0.9]),
+      },
+    ),
+    (
+      {"alpha": 1.0},
+      {
+        0: result(0, [0.8, 0.8], [0.9, 0.6]),
+        1: result(1, [0.8, 0.8], [0.5, 0.6]),
+      },
+    ),
+  ]
+  cell, epoch, errors = graphs.choose(cells, "validation")
+  assert (cell, epoch) == ({"alpha": 0.1}, 0)  # a tie at 0.8: the first cell
+  np.testing.assert_allclose(errors, [50.0, 30.0])
+  cell, epoch, errors = graphs.choose(cells, "test")
+  assert (cell, epoch) == ({"alpha": 0.1}, 1)
+  np.testing.assert_allclose(errors, [30.0, 10.0])
+
+
+def test_a_run_that_diverged_knows_nothing():
+  cells = [({}, {0: result(0, [0.8], [0.6]), 1: {"fold": 1, "diverged_at": 3}})]
+  _, _, errors = graphs.choose(cells, "test")
+  np.testing.assert_allclose(errors, [40.0, 100.0])
+
+
+def test_a_constant_output_has_one_classs_share_in_both_parts():
+  known = {"validation": np.array([0.4, 0.6]), "test": np.array([0.3, 0.7])}
+  assert graphs.has_collapsed(result(0, [0.9, 0.6], [0.8, 0.7]), known)
+  assert graphs.has_collapsed(result(0, [0.9, 0.4], [0.8, 0.3]), known)
+  # Of different classes: a coincidence of two good guesses.
+  assert not graphs.has_collapsed(result(0, [0.9, 0.6], [0.8, 0.3]), known)
+  assert not graphs.has_collapsed(result(0, [0.6, 0.9], [0.7, 0.8]), known)
+  assert graphs.has_collapsed({"fold": 0, "diverged_at": 5}, known)
+
+
+@pytest.mark.skipif(not DATA.exists(), reason="TUDataset is not at hand")
+def test_the_runs_of_a_data_set_are_two_forms_of_three_methods():
+  base, grids = graphs.sweeps("mutag", str(DATA))
+  points = grid.points(grids, base)
+  assert len(points) == 2 * 10 * (1 + 2 + 4)
+  config = points[0].config
+  assert config.mix_at == "input" and config.model_options.readout_scale == 1.0
+  # Eight folds of 188 graphs, in batches of 32: five steps an epoch.
+  assert (config.total_steps, config.eval_every) == (350 * 5, 5)
+  told = graphs.shares(base, 0)
+  assert told["test"].sum() == 1.0 and len(told["test"]) == 2
+
+
+@pytest.mark.skipif(not DATA.exists(), reason="TUDataset is not at hand")
+def test_the_command_makes_table_numbers_and_picture(tmp_path):
+  command = [
+    sys.executable,
+    *("-m", "experiments.studies.graphs", "--smoke", "--sets=mutag"),
+    *(f"--data_dir={DATA}", f"--workdir={tmp_path / 'runs'}"),
+    f"--out={tmp_path / 'out'}",
+  ]
+  subprocess.run(command, check=True, capture_output=True)
+  told = json.loads((tmp_path / "out" / "graphs.json").read_text())
+  methods = told["sets"]["mutag"]["scales"]["18"]
+  assert methods.keys() == {"ERM", "Mixup", "MixupE"}
+  for one in methods.values():
+    assert one["paper"]["error"] <= one["honest"]["error"]
+  assert (tmp_path / "out" / "graphs.png").stat().st_size > 10_000
+  assert (
+    "| mutag | 18 | MixupE |" in (tmp_path / "out" / "graphs.md").read_text()
+  )
