@@ -90,12 +90,20 @@ def create(config: ConfigDict, spec: Spec) -> Steps:
     batch = prepared(batch, jax.random.fold_in(key, 2))
     plan = method.draw(values, key_plan, batch)
 
+    batch_stats = state.batch_stats
+
     # `mask` by name: what asks for one is told it, where a batch has one.
-    def apply_fn(params, inputs, state=state.batch_stats, mask=None, **options):
+    def apply_fn(params, inputs, state=None, mask=None, **options):
       if mask is not None:
         options["mask"] = mask
+      own = key_network
+      if state is None:
+        state = batch_stats
+      else:
+        # A second pass, which draws dropout of its own, as joint and split do.
+        own = jax.random.fold_in(key_network, 1)
       return network.apply(
-        params, state, inputs, train=True, key=key_network, **options
+        params, state, inputs, train=True, key=own, **options
       )
 
     outcome, grads = method.gradient(

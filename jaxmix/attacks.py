@@ -58,7 +58,7 @@ def fgsm(
     >>> jaxmix.fgsm(lambda x: x, x, y, epsilon=0.25).tolist()  # logits = x
     [[0.75, 0.25]]
   """
-  checks.floating("inputs", inputs)
+  inputs = checks.floating("inputs", inputs)
   checks.batch_size(inputs=inputs, labels=labels)
   epsilon = checks.scalar("epsilon", epsilon, low=0.0)
   gradient = _gradient(apply_fn, inputs, labels, loss_fn)
@@ -124,7 +124,7 @@ def pgd(
     >>> jaxmix.pgd(key, lambda x: x, x, y, **ball).tolist()  # in its corner
     [[0.25, 1.0]]
   """
-  checks.floating("inputs", inputs)
+  inputs = checks.floating("inputs", inputs)
   checks.batch_size(inputs=inputs, labels=labels)
   checks.choice("norm", norm, NORMS)
   epsilon = checks.scalar("epsilon", epsilon, low=0.0)
@@ -135,7 +135,6 @@ def pgd(
     step_size = 2.5 * epsilon / steps
   step_size = checks.scalar("step_size", step_size, low=0.0)
   # Steps may be too small for the inputs' own dtype.
-  inputs = jnp.asarray(inputs)
   exact = jnp.float64 if inputs.dtype == jnp.float64 else jnp.float32
   clean = inputs.astype(exact)
   epsilon, step_size = (

@@ -23,6 +23,7 @@ class CutMixPlan:
     partner: int32 [B], the partner's position in the source.
     box: int32 [B, 4], (top, bottom, left, right) in pixels, ends excluded.
     size: (height, width) of the images the boxes were drawn for, static.
+    channel_axis: -1, or 1 where channels come before height and width, static.
     mean_shift: as in `MixPlan`: the DAT equivalent's E[1 - lam] of the Beta law
       that the areas are drawn from (before clipping, which makes boxes
       smaller).
@@ -45,6 +46,7 @@ class CutMixPlan:
   mean_shift: chex.Numeric | None = None
   mask: chex.Array | None = None
   source: Source = Local()
+  channel_axis: int = flax.struct.field(pytree_node=False, default=-1)
 
   def mix(
     self, tree: chex.ArrayTree, *, partners: chex.ArrayTree | None = None
@@ -52,7 +54,8 @@ class CutMixPlan:
     """Returns each leaf with the partner's pixels inside the box.
 
     Args:
-      tree: pytree of [B, H, W, ...] arrays, of any dtype (nothing is averaged).
+      tree: pytree of [B, H, W, ...] arrays, of any dtype (nothing is averaged);
+        with channel_axis=1 of [B, C, H, W, ...] and [B, H, W].
       partners: pytree like `tree` in which partners are looked up; None means
         the plan's own source.
 
@@ -60,14 +63,19 @@ class CutMixPlan:
       The pasted tree, shapes and dtypes kept.
 
     Raises:
+      TypeError: if a leaf is no array.
       ValueError: if a leaf is not [B, H, W, ...] for the plan's B, H and W.
     """
-    height, width = self.size
+    tree = checks.arrays("inputs", tree)
+    size, (height, width) = self.lam.shape[0], self.size
     for leaf in jax.tree.leaves(tree):
-      if leaf.shape[:3] != (self.lam.shape[0], height, width):
+      first = _height_axis(leaf.ndim, self.channel_axis)
+      if leaf.shape[:1] + leaf.shape[first : first + 2] != (size, *self.size):
+        channels = "C, " if first == 2 else ""
         raise ValueError(
-          f"inputs must be [{self.lam.shape[0]}, {height}, {width}, ...] "
-          f"for this plan's boxes, got {leaf.shape}."
+          f"inputs must be [{size}, {channels}{height}, {width}, ...] for this "
+          f"plan's boxes, got {leaf.shape}; draw_cutmix(channel_axis=1) is for "
+          f"channels before height and width."
         )
     if partners is None:
       partners = self.source.inputs(tree)
@@ -82,10 +90,12 @@ class CutMixPlan:
 
     def paste(x, other):
       other = meshes.like(look_up(other, partner), x).astype(x.dtype)
-      pasted = meshes.like(inside, x)
-      return jnp.where(
-        pasted.reshape(pasted.shape + (1,) * (x.ndim - 3)), other, x
+      first = _height_axis(x.ndim, self.channel_axis)
+      spatial = (0, first, first + 1)
+      pasted = jnp.expand_dims(
+        inside, [k for k in range(x.ndim) if k not in spatial]
       )
+      return jnp.where(meshes.like(pasted, x), other, x)
 
     return jax.tree.map(paste, tree, partners)
 
@@ -98,9 +108,11 @@ def draw_cutmix(
   key: chex.PRNGKey,
   image_shape: tuple[int, ...],
   *,
-  alpha: chex.Numeric = 1.0,
+  alpha: chex.Numeric | None = None,
+  policy: policies.MixingPolicy | None = None,
   pairing: Pairing = permutation,
   mask: chex.Array | None = None,
+  channel_axis: int | None = None,
 ) -> CutMixPlan:
   """Draws boxes of area fraction about 1 - lam, uniformly centred.
 
@@ -110,19 +122,28 @@ def draw_cutmix(
   clipping. A side of an odd number of pixels is pasted whole; the authors' code
   pastes 2 (side // 2) of it.
 
+  A policy with per_example=False gives one box a batch, as the authors' code
+  does: one lam and one centre, whose box holds each example's partner. Where a
+  policy's label weight is not lam (untied MixUp, DAT) it stays the policy's, of
+  the lam drawn: DAT keeps labels whole.
+
   Args:
     key: PRNG key; give every replica its own.
-    image_shape: (B, H, W, ...), static.
-    alpha: Beta concentration, > 0; the paper takes 1.
+    image_shape: (B, H, W, ...), static; (B, C, H, W) with channel_axis=1.
+    alpha: Beta concentration, > 0; None means the paper's 1.
+    policy: any policy of `jaxmix.policies`, instead of alpha.
     pairing: with whom, over the array the caller sees.
     mask: bool [B], True for real examples.
+    channel_axis: 1 for [B, C, H, W], -1 for [B, H, W, C]. None means -1, but
+      refuses a shape that looks like [B, C, H, W].
 
   Returns:
     The plan.
 
   Raises:
     TypeError: if `mask` is not boolean.
-    ValueError: if `image_shape` has fewer than three axes, or as `draw`.
+    ValueError: if `image_shape` has fewer than three axes or looks like (B, C,
+      H, W), both alpha and policy are given, or as `draw`.
 
   Example:
     >>> plan = jaxmix.draw_cutmix(jax.random.key(0), (4, 8, 8, 3))
@@ -131,22 +152,23 @@ def draw_cutmix(
     >>> bool(jnp.allclose(plan.lam, 1 - pasted))
     True
   """
-  if len(image_shape) < 3:
-    raise ValueError(
-      f"image_shape must be (B, H, W, ...), got {tuple(image_shape)}."
-    )
-  size, height, width = image_shape[:3]
+  channel_axis = _channel_axis(image_shape, channel_axis)
+  first = _height_axis(len(image_shape), channel_axis)
+  size, (height, width) = image_shape[0], image_shape[first : first + 2]
+  if policy is None:
+    policy = policies.mixup(1.0 if alpha is None else alpha)
+  elif alpha is not None:
+    raise ValueError("alpha must be None beside a policy, which has its own.")
   key_plan, key_row, key_column = jax.random.split(key, 3)
-  plan = mixing.draw(
-    key_plan, size, policy=policies.mixup(alpha), pairing=pairing, mask=mask
-  )
+  plan = mixing.draw(key_plan, size, policy=policy, pairing=pairing, mask=mask)
+  boxes = size if policy.per_example else 1
   # An example without a real partner has lam = 1, and so an empty box.
   side = jnp.sqrt(1.0 - plan.lam)
 
   def span(key, length):
     # The whole of an odd side, where Yun et al.'s code cuts 2 * (cut // 2).
     cut = jnp.floor(side * length).astype(jnp.int32)
-    centre = jax.random.randint(key, (size,), 0, length, jnp.int32)
+    centre = jax.random.randint(key, (boxes,), 0, length, jnp.int32)
     start = jnp.clip(centre - cut // 2, 0, length)
     return start, jnp.clip(centre - cut // 2 + cut, 0, length)
 
@@ -155,15 +177,18 @@ def draw_cutmix(
   area = ((bottom - top) * (right - left)).astype(jnp.float32)
   # Not the lam drawn: labels say what is seen, after the border's clipping.
   kept = 1.0 - area / float(height * width)
+  # Of a policy that unties the two, the label's share is not the area.
+  weight = jnp.where(plan.weight == plan.lam, kept, plan.weight)
   return CutMixPlan(
     lam=kept,
-    weight=kept,
+    weight=weight,
     partner=plan.partner,
     box=jnp.stack([top, bottom, left, right], axis=-1),
     size=(height, width),
+    channel_axis=channel_axis,
     # Of the law drawn from: clipped areas depend on H and W, too.
     mean_shift=plan.mean_shift,
-    mask=mask,
+    mask=plan.mask,
     source=plan.source,
   )
 
@@ -173,9 +198,11 @@ def cutmix(
   images: chex.ArrayTree,
   labels: Any,
   *,
-  alpha: chex.Numeric = 1.0,
+  alpha: chex.Numeric | None = None,
+  policy: policies.MixingPolicy | None = None,
   pairing: Pairing = permutation,
   mask: chex.Array | None = None,
+  channel_axis: int | None = None,
 ) -> tuple[chex.ArrayTree, Any]:
   """Pastes a random box of each image's partner into it (CutMix).
 
@@ -185,18 +212,23 @@ def cutmix(
   Args:
     key: PRNG key; give every replica its own.
     images: pytree of [B, H, W, ...] arrays of any dtype (segmentation masks
-      too).
+      too); with channel_axis=1 of [B, C, H, W] and [B, H, W].
     labels: [B] integer classes or [B, K] probabilities, or a pytree of them.
-    alpha: Beta concentration, > 0.
+    alpha: Beta concentration, > 0; None means the paper's 1.
+    policy: any policy of `jaxmix.policies`, instead of alpha; one of
+      per_example=False gives one box a batch.
     pairing: with whom, over the array this function sees.
     mask: bool [B], True for real examples.
+    channel_axis: 1 for [B, C, H, W], -1 for [B, H, W, C]; None means -1, but
+      refuses images that look like [B, C, H, W].
 
   Returns:
     The pasted images, shapes and dtypes kept, and their `MixedTargets`.
 
   Raises:
-    ValueError: if batch sizes differ, images are not [B, H, W, ...], or alpha
-      is a number <= 0.
+    TypeError: if a leaf of `images` is no array, or as `draw_cutmix`.
+    ValueError: if batch sizes differ, images are not [B, H, W, ...], or as
+      `draw_cutmix`.
 
   Example:
     >>> images, labels = jnp.zeros((2, 8, 8)).at[1].set(1.0), jnp.array([0, 1])
@@ -206,7 +238,54 @@ def cutmix(
     >>> bool(jnp.allclose(mixed[0].mean(), 1 - targets.weight[0]))
     True
   """
+  images = checks.arrays("images", images)
   checks.batch_size(images=images, labels=labels)
-  shape = jax.tree.leaves(images)[0].shape
-  plan = draw_cutmix(key, shape, alpha=alpha, pairing=pairing, mask=mask)
+  # Of a mask beside an image, the image tells where channels are.
+  shape = max((leaf.shape for leaf in jax.tree.leaves(images)), key=len)
+  plan = draw_cutmix(
+    key,
+    shape,
+    alpha=alpha,
+    policy=policy,
+    pairing=pairing,
+    mask=mask,
+    channel_axis=channel_axis,
+  )
   return plan.mix(images), plan.targets(labels)
+
+
+def _height_axis(ndim, channel_axis):
+  """Where height is, and width behind it; [B, H, W] has no channels."""
+  return 2 if channel_axis == 1 and ndim > 3 else 1
+
+
+def _channel_axis(image_shape, given):
+  """The channels' axis as 1 or -1; raises ValueError for a doubtful shape."""
+  shape = tuple(image_shape)
+  if len(shape) < 3:
+    raise ValueError(f"image_shape must be (B, H, W, ...), got {shape}.")
+  if given is None:
+    if _looks_channels_first(shape):
+      raise ValueError(
+        f"image_shape must be (B, H, W, C), got {shape}, which looks like (B, "
+        f"C, H, W); pass channel_axis=1 if it is, else channel_axis=-1."
+      )
+    return -1
+  if given in (1, 1 - len(shape)):
+    return 1
+  if given in (-1, len(shape) - 1):
+    return -1
+  raise ValueError(
+    f"channel_axis must be 1, for (B, C, H, W), or -1, for (B, H, W, C); got "
+    f"{given!r}."
+  )
+
+
+def _looks_channels_first(shape):
+  """Whether the second axis would be channels, and the last would not."""
+  if len(shape) != 4:
+    return False
+  _, second, third, last = shape
+  small = second <= 4 < last
+  square = second in (1, 3) and last not in (1, 3) and third == last
+  return small or square

@@ -124,18 +124,118 @@ def same_shapes(name: str, tree: chex.ArrayTree, like: chex.ArrayTree) -> None:
     )
 
 
-def floating(name: str, tree: chex.ArrayTree) -> None:
-  """Raises TypeError unless every leaf of `tree` is floating point."""
-  for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-    dtype = jnp.result_type(leaf)
-    if not jnp.issubdtype(dtype, jnp.floating):
-      where = name + jax.tree_util.keystr(path)
-      raise TypeError(
-        f"{where} must be floating point to be mixed, got {dtype}; convert "
-        f"first, e.g. {where}.astype(jnp.float32) / 255. Inputs that cannot be "
-        "mixed, such as the edges of graphs, can be mixed as features, at a "
-        "later place of the model (mix_at)."
+def array_dtype(name: str, leaf: Any) -> Any:
+  """Returns the dtype that an array has in JAX.
+
+  Raises:
+    TypeError: if it is no array of numbers, such as another framework's tensor
+      or a table; the message says what makes one of it.
+  """
+  try:
+    if not isinstance(leaf, (str, bytes)):
+      return jnp.result_type(leaf)
+  except TypeError:
+    pass
+  kind = f"{type(leaf).__module__.partition('.')[0]}.{type(leaf).__name__}"
+  if isinstance(leaf, np.ndarray):
+    kind = f"one of NumPy's of dtype {leaf.dtype}"
+  remedies = {
+    "detach": ".detach().cpu().numpy()",
+    "numpy": ".numpy()",
+    "to_numpy": ".to_numpy()",
+  }
+  found = [call for method, call in remedies.items() if hasattr(leaf, method)]
+  remedy = f"; convert it first, {name}{found[0]}" if found else ""
+  if isinstance(leaf, (list, tuple)):
+    kind, remedy = type(leaf).__name__, f"; convert it first, np.array({name})"
+  raise TypeError(
+    f"{name} must be an array of numbers of JAX or NumPy, got {kind}{remedy}."
+  )
+
+
+def arrays(name: str, tree: chex.ArrayTree) -> chex.ArrayTree:
+  """Returns a tree with JAX arrays for NumPy's, and for a list of numbers one.
+
+  NumPy arrays take no traced index, and name 64-bit dtypes that JAX may not
+  have.
+
+  Raises:
+    TypeError: if a leaf is no array of numbers.
+    ValueError: if a list's rows differ in length.
+  """
+  tree = array_of_list(name, tree)
+
+  def convert(path, leaf):
+    array_dtype(_leaf_name(name, path), leaf)
+    return jnp.asarray(leaf)
+
+  return jax.tree_util.tree_map_with_path(convert, tree)
+
+
+def array_of_list(name: str, value: Any) -> Any:
+  """Returns one array for a (nested) list of numbers, else the value itself.
+
+  As a tree it would have scalars for leaves, which no batch has.
+  """
+  if not isinstance(value, (list, tuple)):
+    return value
+  leaves = jax.tree.leaves(value)
+  if not leaves or not all(isinstance(x, (bool, int, float)) for x in leaves):
+    return value
+  try:
+    # By NumPy, whose 64-bit numbers then round once, as an array's would.
+    return jnp.asarray(np.array(value))
+  except ValueError:
+    raise ValueError(
+      f"{name} must be an array, got a list whose rows differ in length."
+    ) from None
+
+
+def floating(
+  name: str, tree: chex.ArrayTree, *, mixed: bool = False
+) -> chex.ArrayTree:
+  """Returns a tree as `arrays` does, if every leaf is floating point.
+
+  Args:
+    name: the argument's name, for the message.
+    tree: of arrays.
+    mixed: whether they are about to be mixed, for the remedy.
+
+  Raises:
+    TypeError: if a leaf is not floating point.
+  """
+
+  tree = array_of_list(name, tree)
+
+  def check(path, leaf):
+    label = _leaf_name(name, path)
+    dtype = array_dtype(label, leaf)
+    if jnp.issubdtype(dtype, jnp.floating):
+      return
+    remedies = []
+    if dtype == jnp.uint8 and np.ndim(leaf) > 1:
+      remedies.append(
+        f"convert pixels first, e.g. {label}.astype(jnp.float32) / 255."
       )
+    elif not mixed:
+      remedies.append(f"convert it first, {label}.astype(jnp.float32)")
+    if mixed:
+      remedies.append(
+        "classes and counts have no mixture: give class masks to plan.targets "
+        "or paste them by jaxmix.cutmix, and mix the embeddings of categories, "
+        "or features at a later place of the model (mix_at)"
+      )
+    raise TypeError(
+      f"{name} must be floating point{' to be mixed' * mixed}, got {dtype}"
+      f"{f' in {label}' * bool(path)}; {'; '.join(remedies)}."
+    )
+
+  jax.tree_util.tree_map_with_path(check, tree)
+  return arrays(name, tree)
+
+
+def _leaf_name(name, path):
+  return f"{name}{jax.tree_util.keystr(path)}"
 
 
 def label_array(name: str, labels: chex.Array) -> None:
@@ -145,7 +245,7 @@ def label_array(name: str, labels: chex.Array) -> None:
       f"{name} must be one array here, got {type(labels).__name__}; of several "
       f"label arrays take one at a time, and of a list make an array."
     )
-  dtype = jnp.result_type(labels)
+  dtype = array_dtype(name, labels)
   # bool is a subtype of neither: a mask in the labels' place is refused.
   if jnp.issubdtype(dtype, jnp.integer) or jnp.issubdtype(dtype, jnp.floating):
     return
@@ -194,20 +294,23 @@ def class_shape_hint(labels: chex.Array, logits: tuple[int, ...]) -> str:
   return ""
 
 
-def mask_array(mask: chex.Array | None, size: int) -> None:
-  """Raises unless `mask` is None or a boolean [size]."""
+def mask_array(mask: chex.Array | None, size: int) -> chex.Array | None:
+  """Returns a boolean [size] as a JAX array, or None; raises otherwise."""
   if mask is None:
-    return
+    return None
+  mask = array_of_list("mask", mask)
+  dtype = array_dtype("mask", mask)
   if np.shape(mask) != (size,):
     raise ValueError(
       f"mask must have shape ({size},), one entry an example, got "
       f"{np.shape(mask)}."
     )
-  if jnp.result_type(mask) != jnp.bool_:
+  if dtype != jnp.bool_:
     raise TypeError(
-      f"mask must be boolean (True for real examples), got "
-      f"{jnp.result_type(mask)}; convert with mask.astype(bool)."
+      f"mask must be boolean (True for real examples), got {dtype}; convert "
+      f"with mask.astype(bool)."
     )
+  return jnp.asarray(mask)
 
 
 def bound_axis(axis_name: str) -> None:

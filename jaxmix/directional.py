@@ -12,7 +12,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from jaxmix import checks, taylor, terms
+from jaxmix import checks, losses, taylor, terms
 from jaxmix.holding import differentiate
 from jaxmix.losses import MixedTargets
 
@@ -21,7 +21,7 @@ def directional_penalty(
   logits: chex.Array,
   labels: chex.Array | MixedTargets,
   *,
-  link: str | None = None,
+  link: terms.Link = None,
 ) -> chex.Array:
   """qbar_i = (y_i - g(f_i))^T f_i, the approximate first-order term, signed.
 
@@ -35,7 +35,8 @@ def directional_penalty(
       with sigmoid, probabilities or 0/1 shaped like the logits, or [B]
       integers for [B, K] logits: each class against the rest.
     link: "softmax", "sigmoid", or None: sigmoid for [B] logits, softmax
-      otherwise.
+      otherwise. Or any target-linear loss, (logits, labels) -> [B], whose
+      derivative dl/df then stands for g(f) - y.
 
   Returns:
     float32 [B].
@@ -49,8 +50,10 @@ def directional_penalty(
     >>> print(jaxmix.directional_penalty(logits, jnp.array([1])).round(3))
     [0.275]
   """
+  logits = jnp.asarray(logits)
   # The second logits stand for df(x_i) x_i, which no pass has to compute.
-  return terms.residual_dot(logits, logits, labels, link)
+  with losses.along_outputs(True):
+    return terms.residual_dot(logits, logits, labels, link)
 
 
 def exact_directional_penalty(
@@ -59,7 +62,7 @@ def exact_directional_penalty(
   labels: chex.Array | MixedTargets,
   input_mean: chex.ArrayTree | chex.Numeric = 0.0,
   *,
-  link: str | None = None,
+  link: terms.Link = None,
 ) -> chex.Array:
   """q_i = (g(f(x_i)) - y_i)^T df(x_i)(xbar - x_i), the exact first-order term.
 
@@ -89,7 +92,7 @@ def exact_directional_penalty(
     >>> print(jaxmix.exact_directional_penalty(lambda x: x, x, labels).round(3))
     [0.275]
   """
-  checks.floating("x", x)
+  x = checks.floating("x", x)
   checks.batch_size(x=x)
   direction = terms.towards_mean(x, input_mean)
   # One tangent moves all examples at once, see `jaxmix.hold`.
@@ -105,7 +108,7 @@ def taylor_penalty(
   input_mean: chex.ArrayTree | chex.Numeric = 0.0,
   *,
   order: int,
-  link: str | None = None,
+  link: terms.Link = None,
 ) -> chex.Array:
   """d^j/da^j l(f(x_i + a (xbar - x_i)), y_i) at a = 0, for j = 1..order.
 
@@ -136,7 +139,7 @@ def taylor_penalty(
     >>> print([round(float(term), 3) for term in terms[:, 0]])
     [0.275, 0.226]
   """
-  checks.floating("x", x)
+  x = checks.floating("x", x)
   checks.batch_size(x=x)
   terms.check_order(order)
   terms.check_single(x)

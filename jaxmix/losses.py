@@ -20,6 +20,10 @@ from jaxmix import checks, meshes, shares
 
 LossFn = Callable[[chex.Array, chex.Array], chex.Array]
 
+# Whether a loss is about to be differentiated along its outputs themselves, as
+# MixupE's eq. (2) does. It keys JAX's caches, so that a jitted loss is asked.
+along_outputs = jax.make_user_context(False)
+
 
 @flax.struct.dataclass
 class MixedTargets:
@@ -242,8 +246,11 @@ def negative_cosine(features: chex.Array, targets: chex.Array) -> chex.Array:
 
   "MixUp as Directional Adversarial Training", 2020, section 2. `targets` are
   not normalised: a mixture of unit vectors is shorter than one, and normalising
-  it would break target-linearity. For classes use `negative_cosine(f,
-  embeddings[labels])`; that lookup is jnp's own, for which -1 is the last row.
+  it would break target-linearity. (The authors' code does normalise it: there a
+  mixed example's loss is its cosine with the mixed target, of any length.)
+  Constant along the features, it has exact MixupE penalties and no approximate
+  one. For classes use `negative_cosine(f, embeddings[labels])`; that lookup is
+  jnp's own, for which -1 is the last row.
 
   Args:
     features: [B, D], any float dtype; a zero row has loss 0 and gradient 0.
@@ -253,7 +260,7 @@ def negative_cosine(features: chex.Array, targets: chex.Array) -> chex.Array:
     float32 [B] in [-1, 1].
 
   Raises:
-    ValueError: if shapes differ.
+    ValueError: if shapes differ, or under MixupE's approximate penalty.
 
   Example:
     >>> features = jnp.array([[3.0, 4.0], [30.0, 40.0]])
@@ -261,6 +268,12 @@ def negative_cosine(features: chex.Array, targets: chex.Array) -> chex.Array:
     >>> print(np.asarray(jaxmix.negative_cosine(features, targets)).round(4))
     [-0.6 -0.7]
   """
+  if along_outputs.value:
+    raise ValueError(
+      "loss_fn must change along its outputs for an approximate penalty, and "
+      "negative_cosine does not: R would be 0; take penalty='exact'."
+    )
+  features, targets = jnp.asarray(features), jnp.asarray(targets)
   if features.shape != targets.shape:
     raise ValueError(
       f"features and targets must have the same shape, got "
@@ -365,4 +378,5 @@ def expand(weight: chex.Array, ndim: int) -> chex.Array:
     >>> jaxmix.losses.expand(jnp.ones(4), 3).shape
     (4, 1, 1)
   """
+  weight = jnp.asarray(weight)
   return weight.reshape(weight.shape + (1,) * (ndim - weight.ndim))

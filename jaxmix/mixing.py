@@ -102,7 +102,7 @@ class MixPlan:
       ValueError: if a leaf's leading axis is not B, or partners are shaped
         otherwise.
     """
-    checks.floating("inputs", tree)
+    tree = checks.floating("inputs", tree, mixed=True)
     checks.batch_size(plan=self.lam, inputs=tree)
     if partners is None:
       partners = self.source.inputs(tree)
@@ -111,7 +111,6 @@ class MixPlan:
     lam, partner = self.lam, meshes.whole(self.partner)
 
     def blend(x, other):
-      x = jnp.asarray(x)
       wide = x.dtype if jnp.finfo(x.dtype).bits > 32 else jnp.float32
       own = losses.expand(meshes.like(lam, x), x.ndim).astype(wide)
       # Looked up before it is widened: bfloat16 rows are half the bytes,
@@ -225,7 +224,7 @@ def draw(
   """
   if batch_size < 1:
     raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
-  checks.mask_array(mask, batch_size)
+  mask = checks.mask_array(mask, batch_size)
   # A key each: plans that differ in their pairing alone share their lam.
   key_lam, key_pair = jax.random.split(key)
   lam, weight = policy.sample(key_lam, (batch_size,))
@@ -291,7 +290,7 @@ def mix_batch(
     >>> x.shape, targets.weight.shape
     ((4, 3), (4,))
   """
-  checks.floating("inputs", inputs)
+  inputs = checks.floating("inputs", inputs, mixed=True)
   size = checks.batch_size(inputs=inputs, labels=labels)
   plan = draw(key, size, policy=policy, pairing=pairing, mask=mask)
   return plan.mix(inputs), plan.targets(labels)

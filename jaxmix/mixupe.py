@@ -121,8 +121,12 @@ def mixupe_loss(
       first's, so that running averages move twice, mixed first.
     split: one concatenated batch, `apply_fn(both, parts=(B, m))`; the model
       normalises each part by its own statistics. Equal to separate up to
-      rounding, at joint's cost.
-  Without batch norm all three are equal.
+      rounding, and to what the model draws itself, at joint's cost.
+  Without batch norm, and without dropout or drop path, all three are equal.
+  What the model draws itself it draws for B + m examples in joint and split,
+  each part its own; in separate both calls draw by the key that apply_fn holds,
+  the same masks if it holds one and m = B: with has_aux, `state=` tells the
+  second, for a key of its own.
 
   Where the plan has a mask and `apply_fn` an argument of the name, every call
   is given `mask=`, bool, of its rows: batch norm must not count padded ones
@@ -158,7 +162,9 @@ def mixupe_loss(
     clean_pass: "joint", "separate" or "split".
     mix_at: where the plan mixes: 0, the input, or a later place of the model's,
       `model.stages.index(name)` (see above).
-    link: "softmax", "sigmoid" or None, see `directional_penalty`.
+    link: None takes the penalty of loss_fn itself, whatever it is: dl/df stands
+      for g(f) - y, with label smoothing, class weights and all. "softmax" and
+      "sigmoid" name h(f) - y f instead, see `directional_penalty`.
     rescale: whether kappa brings the value back to |L|. Without it a step is
       longer, by the factor 1 / kappa.
     axis_name: mapped axis over whose replicas L and R in kappa (and the counts
@@ -187,7 +193,8 @@ def mixupe_loss(
     >>> print(loss.round(4), aux.penalty.round(4))
     0.6461 0.0672
   """
-  penalty = _checked(x, labels, plan, penalty, mix_at, axis_name)
+  penalty, x = _checked(x, labels, plan, penalty, mix_at, axis_name)
+  own = terms.link_of(loss_fn, link)
   checks.choice("penalty_at", penalty_at, PENALTY_AT)
   checks.choice("clean_pass", clean_pass, CLEAN_PASSES)
   count = _clean_count(len(plan.lam), clean_fraction)
@@ -203,7 +210,7 @@ def mixupe_loss(
     has_aux=has_aux,
   )
   there = passes.first(labels if penalty_at == "clean" else targets, count)
-  sizes = penalty.terms(out.logits_there, out.moved_there, there, link)
+  sizes = penalty.terms(out.logits_there, out.moved_there, there, own)
   term = penalty.share(sizes, plan, axis_name)
   loss = _loss_share(loss_fn, out.logits, targets, plan.mask, axis_name)
   came = out.logits, out.aux
@@ -251,7 +258,7 @@ def mixupe_value_and_grad(
     clean_fraction: share of the examples that the penalty is taken over.
     penalty: a value made by `jaxmix.penalties`, or its name.
     mix_at: where the plan mixes.
-    link: "softmax", "sigmoid" or None.
+    link: None, "softmax" or "sigmoid".
     rescale: whether kappa multiplies loss and gradient, as in `mixupe_loss`.
     axis_name: mapped axis over whose replicas L and R in kappa and the
       gradients are averaged: one pmean of all.
@@ -276,7 +283,9 @@ def mixupe_value_and_grad(
     >>> jaxmix.mixupe_value_and_grad(model, params, *batch, eta=1.0)[1].shape
     (3, 2)
   """
-  penalty = _checked(x, labels, plan, penalty, mix_at, axis_name)
+  penalty, x = _checked(x, labels, plan, penalty, mix_at, axis_name)
+  own = terms.link_of(loss_fn, link)
+  params = checks.arrays("params", params)
   count = _clean_count(len(plan.lam), clean_fraction)
   clean, labels_clean = passes.first((x, labels), count)
   eta = checks.scalar("eta", eta)
@@ -295,7 +304,7 @@ def mixupe_value_and_grad(
     state = {"state": aux} if has_aux else {}
     line = passes.clean_line(run(params), clean, penalty, mix_at, **state)
     logits, moved, aux = passes.follow(line, penalty)
-    sizes = penalty.terms(logits, moved, labels_clean, link)
+    sizes = penalty.terms(logits, moved, labels_clean, own)
     return penalty.share(sizes, plan, axis_name), aux
 
   first, second = (
@@ -382,14 +391,16 @@ def _enhanced(loss, term, eta, rescale, axis_name, logits, aux):
   return value, MixupEAux(mean_loss, mean_term, scale, logits, aux)
 
 
-def _checked(x, labels, plan, penalty, mix_at, axis_name) -> Penalty:
-  """The penalty as a value; raises what is documented of both functions."""
+def _checked(
+  x, labels, plan, penalty, mix_at, axis_name
+) -> tuple[Penalty, chex.ArrayTree]:
+  """(penalty, x) as a value and as JAX arrays; raises what is documented."""
   penalty = Penalty.of(penalty)
   checks.batch_size(x=x, labels=labels, plan=plan.lam)
   checks.place("mix_at", mix_at)
   if mix_at == 0:
     # Elsewhere inputs are neither mixed nor moved, and may be tokens.
-    checks.floating("x", x)
+    x = checks.floating("x", x, mixed=True)
     if penalty.order > 1:
       terms.check_single(x)
   if plan.mean_shift is None:
@@ -399,7 +410,7 @@ def _checked(x, labels, plan, penalty, mix_at, axis_name) -> Penalty:
     )
   if axis_name is not None:
     checks.bound_axis(axis_name)
-  return penalty
+  return penalty, checks.arrays("x", x)
 
 
 def _scale(loss, penalty, eta):

@@ -213,7 +213,7 @@ def roll(
     # Indices, not `jnp.roll`: labels and features are looked up by them, too.
     position = jnp.arange(batch_size, dtype=jnp.int32)
     return Partners((position + 1) % batch_size)
-  mask = meshes.whole(mask)
+  mask = meshes.whole(jnp.asarray(mask))
   ranks, count = _ranks(mask)
   # The real examples first, in their order; a batch may hold none.
   nth = jnp.argsort(~mask, stable=True).astype(jnp.int32)
@@ -237,7 +237,7 @@ def flip(
   del key
   if mask is None:
     return Partners(jnp.arange(batch_size - 1, -1, -1, dtype=jnp.int32))
-  mask = meshes.whole(mask)
+  mask = meshes.whole(jnp.asarray(mask))
   ranks, count = _ranks(mask)
   nth = jnp.argsort(~mask, stable=True).astype(jnp.int32)
   return _among_real(mask, nth[jnp.maximum(count - 1 - ranks, 0)])
@@ -275,7 +275,7 @@ def ring(axis_name: str) -> Pairing:
     order = jax.random.permutation(key, batch_size).astype(jnp.int32)
     if mask is None:
       return Partners(order, source)
-    mask = meshes.whole(mask)
+    mask = meshes.whole(jnp.asarray(mask))
     theirs = source.labels(mask)
     count = jnp.sum(theirs, dtype=jnp.int32)
     shuffled = order[jnp.argsort(~theirs[order], stable=True)]
@@ -325,7 +325,7 @@ def between(
   size = checks.batch_size(
     partner_inputs=held_inputs, partner_labels=held_labels
   )
-  checks.mask_array(mask, size)
+  mask = checks.mask_array(mask, size)
 
   def pair(key, batch_size, own_mask=None):
     del key

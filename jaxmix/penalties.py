@@ -12,8 +12,9 @@ import math
 import chex
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from jaxmix import meshes, policies, replicas
+from jaxmix import losses, meshes, policies, replicas
 from jaxmix import terms as directional_terms
 from jaxmix.losses import MixedTargets
 from jaxmix.mixing import Plan
@@ -32,6 +33,8 @@ class Penalty:
     size: signed terms [B] to what is averaged, [B]: at order 0 qbar_i, else the
       loss's own j-th derivatives towards the mean, of which q_i is the first.
     input_mean: xbar, as in `exact_directional_penalty`.
+    detached: whether the residual g(f) - y is a constant of R's gradient; for
+      orders 0 and 1.
     moments: E[(1 - lam)^j] for j = 0..order, or None: the plan's mean_shift
       for j = 1, and for higher j a mean over the plan.
   """
@@ -40,6 +43,7 @@ class Penalty:
   size: Callable[[chex.Array], chex.Array] = jnp.abs
   input_mean: chex.ArrayTree | chex.Numeric = 0.0
   moments: chex.Array | None = None
+  detached: bool = False
 
   @classmethod
   def of(cls, penalty: Penalty | str) -> Penalty:
@@ -58,7 +62,7 @@ class Penalty:
     logits: chex.Array,
     moved: list[chex.Array],
     labels: chex.Array | MixedTargets,
-    link: str | None,
+    link: directional_terms.Link,
   ) -> list[chex.Array]:
     """Returns what is averaged over examples, [B] for each order.
 
@@ -67,12 +71,15 @@ class Penalty:
       moved: their derivatives towards the mean, the first first; at order 0
         the logits themselves.
       labels: as in `directional_penalty`.
-      link: as in `directional_penalty`.
+      link: as in `directional_penalty`, or the loss, which R is then of.
     """
     # A single term has a closed form, which spares the Taylor series of the
     # log-partition: qbar_i, or with a derivative in place of f, -q_i.
     if len(moved) == 1:
-      term = directional_terms.residual_dot(logits, moved[0], labels, link)
+      with losses.along_outputs(self.order == 0):
+        term = directional_terms.residual_dot(
+          logits, moved[0], labels, link, self.detached
+        )
       signed = [-term if self.order else term]
     else:
       signed = directional_terms.loss_derivatives(logits, moved, labels, link)
@@ -184,34 +191,74 @@ def taylor(
     3
   """
   directional_terms.check_order(order)
-  if moments is not None and jnp.shape(moments) != (order + 1,):
+  if moments is not None and np.shape(moments) != (order + 1,):
     raise ValueError(
       f"moments must be [order + 1] = ({order + 1},), got shape "
-      f"{jnp.shape(moments)}."
+      f"{np.shape(moments)}."
     )
   return Penalty(order=order, input_mean=input_mean, moments=moments)
 
 
-def release(threshold: chex.Numeric = 1.0) -> Penalty:
-  """-qbar_i wherever qbar_i < threshold: the form of the released code.
+def release(
+  threshold: chex.Numeric | None = None,
+  *,
+  version: int = 3,
+  input_mean: chex.ArrayTree | chex.Numeric = 0.0,
+) -> Penalty:
+  """The penalties of the code that the authors of MixupE released.
 
-  The recommended version 3 of the code that the authors of MixupE released
-  subtracts eta * qbar_i there, instead of adding |qbar_i|. It differentiates
-  through softmax(f) - y, as the paper does; its versions 2 and 4, which do not,
-  are not here. The short form penalty="release" takes a threshold of 1.
+  That code has four versions of R (`--mixupe_version`), none of which is the
+  paper's; its README trains version 3 with a threshold of 1:
+    1: q_i wherever q_i < threshold, g(f) - y a constant of the gradient;
+    2: |q_i|, g(f) - y a constant;
+    3: -qbar_i wherever qbar_i < threshold, differentiated through g(f) - y, as
+      the paper does: its |qbar_i| becomes -qbar_i;
+    4: -qbar_i, g(f) - y a constant.
+  The short form penalty="release" is version 3 at a threshold of 1.
 
   Args:
-    threshold: the release's README takes 1.
+    threshold: of versions 1 and 3; None takes the release's own, -1 and 1.
+    version: 1, 2, 3 or 4.
+    input_mean: xbar of versions 1 and 2, as in `exact`.
 
   Returns:
     The penalty.
+
+  Raises:
+    ValueError: if the version is unknown, or has no threshold and one is given.
 
   Example:
     >>> jaxmix.penalties.release(0.5).size(jnp.array([-2.0, 0.25, 3.0]))
     Array([ 2.  , -0.25,  0.  ], dtype=float32)
   """
+  thresholds = {1: -1.0, 2: None, 3: 1.0, 4: None}
+  if version not in thresholds:
+    raise ValueError(
+      f"version must be one of {tuple(thresholds)}, got {version!r}."
+    )
+  if threshold is None:
+    threshold = thresholds[version]
+  elif thresholds[version] is None:
+    raise ValueError(
+      f"threshold must be None for version={version}, which takes every "
+      f"example; got {threshold!r}."
+    )
+
+  def kept(term):
+    return jnp.where(term < threshold, term, 0.0)
+
+  size: Callable[[chex.Array], chex.Array]
+  size = {
+    1: kept,
+    2: jnp.abs,
+    3: lambda dot: jnp.where(dot < threshold, -dot, 0.0),
+    4: jnp.negative,
+  }[version]
   return Penalty(
-    order=0, size=lambda dot: jnp.where(dot < threshold, -dot, 0.0)
+    order=1 if version < 3 else 0,
+    size=size,
+    input_mean=input_mean,
+    detached=version != 3,
   )
 
 

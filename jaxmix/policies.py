@@ -38,6 +38,8 @@ class MixingPolicy(NamedTuple):
       that is: for untied MixUp they are the nodes of its DAT equivalent, where
       integrands are smooth. None on policies made by hand without it, which
       `jaxmix.theory` cannot take.
+    per_example: False where one lam is drawn for the whole shape: CutMix then
+      draws one box for it, too.
 
   Example:
     >>> halves = lambda key, shape: (jnp.full(shape, 0.5), jnp.full(shape, 0.5))
@@ -50,6 +52,7 @@ class MixingPolicy(NamedTuple):
   sample: Sampler
   mean_shift: chex.Numeric
   quadrature: Quadrature | None = None
+  per_example: bool = True
 
 
 def _logit_sampler(
@@ -137,7 +140,7 @@ def mixup(
   # In closed form, and so without quadrature where alpha is traced.
   total = alpha + beta
   mean_shift = 2.0 * alpha * beta / (total * (total + 1.0))
-  return MixingPolicy(sample, mean_shift, quadrature)
+  return MixingPolicy(sample, mean_shift, quadrature, per_example)
 
 
 def untied(
@@ -190,9 +193,8 @@ def untied(
 
   # The equivalent's nodes: this law's own weight goes like a power at the ends,
   # lam^(alpha - beta), and Gauss-Jacobi wants polynomials.
-  return MixingPolicy(
-    sample, beta / (alpha + beta), _whole_label_nodes(alpha, beta)
-  )
+  nodes = _whole_label_nodes(alpha, beta)
+  return MixingPolicy(sample, beta / (alpha + beta), nodes, per_example)
 
 
 def dat(
@@ -233,9 +235,8 @@ def dat(
     lam = jax.nn.sigmoid(logit(key, shape))
     return lam, jnp.ones_like(lam)
 
-  return MixingPolicy(
-    sample, beta / (alpha + beta), _whole_label_nodes(alpha, beta)
-  )
+  nodes = _whole_label_nodes(alpha, beta)
+  return MixingPolicy(sample, beta / (alpha + beta), nodes, per_example)
 
 
 def weighted(
@@ -301,7 +302,7 @@ def weighted(
     # The nodes may be float64, but weight_fn is promised float32.
     return lam, gamma(jnp.asarray(lam, jnp.float32)), prob
 
-  return MixingPolicy(sample, shift, quadrature)
+  return MixingPolicy(sample, shift, quadrature, per_example)
 
 
 def shift_power(lam: Any, weight: Any, j: int) -> Any:
@@ -401,6 +402,6 @@ def as_dat(policy: MixingPolicy) -> MixingPolicy:
     prob = xp.concatenate([prob * weight, prob * (1.0 - weight)])
     return lam, xp.ones_like(lam), prob
 
-  return MixingPolicy(
-    sample, policy.mean_shift, quadrature if policy.quadrature else None
+  return policy._replace(
+    sample=sample, quadrature=quadrature if policy.quadrature else None
   )

@@ -26,6 +26,7 @@ def mean_share(
   Returns:
     Scalar.
   """
+  values = jnp.asarray(values)
   if mask is None:
     return jnp.mean(values)
   mask = meshes.like(mask, values)

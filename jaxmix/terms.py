@@ -1,18 +1,23 @@
 """Internal: derivatives of the loss in a direction, from those of the logits.
 
-f are logits, g the link (softmax or sigmoid), y one-hot labels.
+f are logits, g the link (softmax or sigmoid), y one-hot labels. A link names
+the loss h(f) - y f whose closed forms are taken; any other target-linear loss l
+stands for itself, as what is differentiated: g(f) - y is dl/df.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+import math
 
 import chex
 import jax
 import jax.numpy as jnp
 
-from jaxmix import checks, meshes, shares, taylor
-from jaxmix.losses import MixedTargets
+from jaxmix import checks, losses, meshes, shares, taylor
+from jaxmix.losses import LossFn, MixedTargets
+
+Link = str | LossFn | None
 
 
 def check_order(order: int) -> None:
@@ -29,17 +34,45 @@ def check_single(x: chex.ArrayTree) -> None:
     )
 
 
+def link_of(loss_fn: LossFn, link: str | None) -> Link:
+  """The link whose penalty a loss has: the one named, or else the loss's own.
+
+  Args:
+    loss_fn: what is trained.
+    link: "softmax", "sigmoid", or None.
+
+  Returns:
+    The loss itself, unless it is one whose closed form is known.
+  """
+  if link is not None:
+    return link
+  if loss_fn is losses.softmax_cross_entropy:
+    return "softmax"
+  return "sigmoid" if loss_fn is losses.logistic else loss_fn
+
+
 def loss_derivatives(
   logits: chex.Array,
   series: Sequence[chex.Array],
   labels: chex.Array | MixedTargets,
-  link: str | None,
+  link: Link,
 ) -> list[chex.Array]:
   """Derivatives of h(f) - y f from those of f, float32 [B] each."""
   link = _link(logits, link)
   # In float32: h's and y f's derivatives nearly cancel where the model is sure.
   logits = logits.astype(jnp.float32)
   series = [term.astype(jnp.float32) for term in series]
+  if callable(link):
+    own = lambda f: _loss(link, f, labels)
+    if meshes.is_split(logits):
+      return taylor.compose(own, logits, series)
+    # By the polynomial that has the series for derivatives: up to order 2 this
+    # honours a loss's own derivatives, such as log-sigmoid's at 0.
+    powers = [term / math.factorial(j) for j, term in enumerate(series, 1)]
+    path = lambda a: logits + sum(a**j * p for j, p in enumerate(powers, 1))
+    start, order = jnp.zeros((), jnp.float32), len(series)
+    along = lambda a: own(path(a))
+    return taylor.derivatives(along, start, jnp.ones_like(start), order)[1:]
 
   def partition(f):
     if link == "softmax":
@@ -57,6 +90,9 @@ def loss_derivatives(
 
 def towards_mean(x, input_mean):
   """xbar - x, leaf by leaf; a scalar xbar stands for every leaf."""
+  if jax.tree_util.treedef_is_leaf(jax.tree.structure(x)):
+    # Of a mean a channel, say; beside several leaves it is a mean a leaf.
+    input_mean = checks.array_of_list("input_mean", input_mean)
   single = jax.tree_util.treedef_is_leaf(jax.tree.structure(input_mean))
   if single and jnp.ndim(input_mean) == 0:
     return jax.tree.map(
@@ -68,22 +104,37 @@ def towards_mean(x, input_mean):
   )
 
 
-def residual_dot(logits, vectors, labels, link):
+def residual_dot(logits, vectors, labels, link, detached=False):
   """(y_i - g(f_i))^T v_i in float32, [B], without a one-hot."""
   link = _link(logits, link)
   logits = logits.astype(jnp.float32)
   vectors = vectors.astype(jnp.float32)
-  # No stop_gradient on g(f): the paper's listing differentiates through it.
+  # The paper's listing differentiates through g(f).
+  constant = jax.lax.stop_gradient if detached else lambda x: x
+  if callable(link):
+    slope = jax.grad(lambda f: jnp.sum(_loss(link, f, labels)))(logits)
+    products = shares.weighed(constant(slope), vectors)
+    return -jnp.sum(products, axis=tuple(range(1, products.ndim)))
   softmax = link == "softmax"
   guess = jax.nn.softmax(logits) if softmax else jax.nn.sigmoid(logits)
+  guess = constant(guess)
   # A masked class has probability 0 and the logit -inf, whose product is NaN.
   # A maximum, as a select compiles to sums of another rounding.
   pulled = _sum_classes(guess * jnp.maximum(vectors, -1e30))
   return _target_dot(vectors, labels, link) - pulled
 
 
+def _loss(loss_fn, logits, labels):
+  """A loss at labels or at mixed targets, [B]."""
+  if isinstance(labels, MixedTargets):
+    return losses.mixed_loss(loss_fn, logits, labels)
+  return loss_fn(logits, labels)
+
+
 def _link(logits, link):
   """The link in force, checked against the logits' shape."""
+  if callable(link):
+    return link
   if link is None:
     link = "sigmoid" if logits.ndim == 1 else "softmax"
   checks.choice("link", link, ("softmax", "sigmoid"))

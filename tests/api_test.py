@@ -86,6 +86,7 @@ CONSTRUCTED = {
   "jaxmix.pairing.Partners",
   "jaxmix.policies.MixingPolicy",
 }
+SOURCES = ("jaxmix", "experiments", "benchmarks")
 SECTIONS = ("Args:", "Attributes:", "Returns:", "Raises:", "Example:")
 
 
@@ -106,12 +107,13 @@ def ragged_lines(doc):
       section = line
     elif line and not line.startswith(" "):
       section = ""
-    if line in SECTIONS or section == "Example:":
+    code = not section and line.startswith("    ")
+    if line in SECTIONS or section == "Example:" or code:
       continue
     # Entries are `name: what` or `SomeError, OtherError: when`; the rest of an
     # entry is indented further.
     if section in ("Args:", "Attributes:", "Raises:"):
-      entry = re.match(r"  [\w*]+(, \w+)*: \S", line)
+      entry = re.match(r"  [\w*.]+(, \w+)*: \S", line)
       if re.match(r"  \S", line) and not entry:
         found.append(line)
     # A sentence that goes on, though the next line's first word had room.
@@ -232,8 +234,8 @@ def test_classes_that_users_make_end_with_an_example():
 
 @pytest.mark.parametrize(
   "path",
-  sorted((ROOT / "jaxmix").rglob("*.py")),
-  ids=lambda path: str(path.relative_to(ROOT / "jaxmix")),
+  sorted(p for d in SOURCES for p in (ROOT / d).rglob("*.py")),
+  ids=lambda path: str(path.relative_to(ROOT)),
 )
 def test_docstrings_keep_their_indentation(path):
   found = [(name, ragged_lines(doc)) for name, doc in docstrings(path)]

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxmix import boxes, pairing
+from jaxmix import boxes, pairing, policies
 from jaxmix.boxes import CutMixPlan
 
 RUNS = pytest.mark.parametrize(
@@ -141,6 +141,134 @@ def test_boxes_have_the_law_of_the_paper():
 
 def test_mean_shift_is_the_unclipped_laws():
   assert drawn().mean_shift == pytest.approx(1.0 / 3.0)
+
+
+def constant(lam, weight):
+  return policies.MixingPolicy(
+    lambda key, shape: (jnp.full(shape, lam), jnp.full(shape, weight)),
+    mean_shift=1.0 - lam,
+  )
+
+
+def test_a_policy_sets_the_size_of_boxes(key):
+  """lam = 3/4 cuts half of each side, less where the border clips it."""
+  plan = boxes.draw_cutmix(key, (64, 8, 12), policy=constant(0.75, 0.75))
+  top, bottom, left, right = np.asarray(plan.box).T
+  assert max(bottom - top) == 4 and max(right - left) == 6
+  assert len(np.unique(top)) > 3 and len(np.unique(left)) > 3
+  np.testing.assert_allclose(
+    plan.weight, 1.0 - (bottom - top) * (right - left) / 96.0, rtol=1e-6
+  )
+  assert plan.mean_shift == 0.25
+
+
+def test_a_policys_two_concentrations_are_drawn_from(key):
+  keep, cut = (
+    boxes.draw_cutmix(key, (256, 32, 32), policy=policies.mixup(a, b))
+    for a, b in ((9.0, 1.0), (1.0, 9.0))
+  )
+  # E[lam] is 0.9 and 0.1, of which clipping keeps 0.92 and some 0.4.
+  assert keep.weight.mean() > 0.9 and cut.weight.mean() < 0.55
+  assert keep.mean_shift == cut.mean_shift == pytest.approx(18 / 110)
+
+
+@RUNS
+def test_one_lam_a_batch_is_one_box_a_batch(run, key):
+  policy = policies.mixup(1.0, per_example=False)
+  mask = jnp.array([True, True, True, False, True])
+  draw = lambda key: boxes.draw_cutmix(
+    key, (5, 9, 9), policy=policy, mask=mask, pairing=pairing.roll
+  )
+  plans = run(jax.vmap(draw))(jax.random.split(key, 6))
+  box = np.asarray(plans.box)
+  np.testing.assert_array_equal(box, np.broadcast_to(box[:, :1], box.shape))
+  assert len(np.unique(box[:, 0], axis=0)) > 3  # but not one for all
+  assert plans.partner.shape == (6, 5)
+
+
+def test_an_equivalent_of_one_lam_a_batch_has_one_centre(key):
+  policy = policies.as_dat(policies.mixup(1.0, per_example=False))
+  plan = boxes.draw_cutmix(key, (16, 90, 90), policy=policy)
+  assert 1 < len(np.unique(np.asarray(plan.box), axis=0)) <= 2
+  np.testing.assert_array_equal(plan.weight, 1.0)
+
+
+def test_strata_are_kept(key):
+  """Of two strata of lam the upper one pastes less than half, at any key."""
+
+  def upper(stratified):
+    policy = policies.mixup(1.0, stratified=stratified)
+    draw = lambda key: boxes.draw_cutmix(key, (2, 16, 16), policy=policy)
+    return jax.vmap(draw)(jax.random.split(key, 64)).lam.max(axis=1)
+
+  assert upper(True).min() >= 0.5 > upper(False).min()
+
+
+def test_a_label_that_its_policy_keeps_whole_stays_whole(key):
+  dat = boxes.draw_cutmix(key, (64, 9, 9), policy=policies.dat(3.0, 1.0))
+  np.testing.assert_array_equal(dat.weight, 1.0)
+  assert 0.5 < dat.lam.mean() < 0.99 and dat.mean_shift == 0.25
+  untied = boxes.draw_cutmix(key, (64, 9, 9), policy=constant(0.75, 0.5))
+  np.testing.assert_array_equal(untied.weight, 0.5)
+  assert untied.lam.min() < 0.9
+
+
+def test_a_policy_is_not_given_beside_alpha(key):
+  with pytest.raises(ValueError, match="alpha must be None beside a policy"):
+    boxes.draw_cutmix(key, (2, 4, 4), alpha=1.0, policy=policies.mixup(1.0))
+  np.testing.assert_array_equal(
+    boxes.draw_cutmix(key, (2, 4, 4)).box,
+    boxes.draw_cutmix(key, (2, 4, 4), policy=policies.mixup(1.0)).box,
+  )
+
+
+@RUNS
+@pytest.mark.parametrize("axis", [1, -3])
+def test_channels_first_pastes_what_channels_last_does(run, axis, key):
+  images = jax.random.normal(key, (4, 7, 6, 3))
+  tree = {"a mask": jnp.arange(168).reshape(4, 7, 6), "image": images}
+  labels = jnp.arange(4)
+  want, targets = boxes.cutmix(key, tree, labels)
+  first = tree | {"image": jnp.moveaxis(images, -1, 1)}
+  cut = lambda tree: boxes.cutmix(key, tree, labels, channel_axis=axis)
+  got, same = run(cut)(first)
+  assert not np.array_equal(got["image"], first["image"])
+  np.testing.assert_array_equal(
+    np.moveaxis(np.asarray(got["image"]), 1, -1), want["image"]
+  )
+  np.testing.assert_array_equal(got["a mask"], want["a mask"])
+  np.testing.assert_array_equal(same.weight, targets.weight)
+
+
+@pytest.mark.parametrize(
+  "shape", [(2, 3, 8, 8), (2, 1, 28, 28), (2, 3, 4, 4), (2, 4, 32, 64)]
+)
+def test_a_shape_that_looks_channels_first_is_asked_about(shape, key):
+  message = rf"image_shape must be \(B, H, W, C\), got .*, {shape[1]}, .*=1 if"
+  with pytest.raises(ValueError, match=message):
+    boxes.draw_cutmix(key, shape)
+  with pytest.raises(ValueError, match=message):
+    boxes.cutmix(key, jnp.zeros(shape), jnp.zeros(2, int))
+  assert boxes.draw_cutmix(key, shape, channel_axis=1).size == shape[2:]
+  assert boxes.draw_cutmix(key, shape, channel_axis=-1).size == shape[1:3]
+
+
+@pytest.mark.parametrize(
+  "shape", [(2, 8, 8, 3), (2, 3, 3, 3), (2, 7, 7, 64), (2, 4, 4, 4), (2, 3, 9)]
+)
+def test_other_shapes_are_not(shape, key):
+  assert boxes.draw_cutmix(key, shape).size == shape[1:3]
+
+
+def test_channel_axis_errors(key):
+  with pytest.raises(ValueError, match=r"channel_axis must be 1.*got 2"):
+    boxes.draw_cutmix(key, (2, 8, 8, 3), channel_axis=2)
+  plan = boxes.draw_cutmix(key, (2, 3, 8, 8), channel_axis=1)
+  with pytest.raises(ValueError, match=r"inputs must be \[2, C, 8, 8, ...\]"):
+    plan.mix(jnp.zeros((2, 8, 8, 3)))
+  last = boxes.draw_cutmix(key, (2, 8, 8))
+  with pytest.raises(ValueError, match=r"got \(2, 3, 8, 8\); .*channel_axis=1"):
+    last.mix(jnp.zeros((2, 3, 8, 8)))
 
 
 def test_cutmix_is_draw_and_mix(key):

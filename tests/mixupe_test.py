@@ -387,6 +387,32 @@ def test_passes_agree_without_batch_norm(penalty, fraction):
   check_close(split, joint)
 
 
+def test_separate_passes_draw_the_same_unless_state_tells_them_apart():
+  """Dropout by one key: the same masks twice; joint draws for 2 B examples."""
+  plan = plan_of().replace(lam=jnp.ones(B), weight=jnp.ones(B))
+  drawn = []
+
+  def dropped(x, state=None):
+    key = jax.random.key(0)
+    if state is not None:
+      key = jax.random.fold_in(key, state)
+    kept = jax.random.bernoulli(key, 0.5, (len(x), K))
+    drawn.append(np.asarray(kept))
+    return jnp.where(kept, 2.0 * APPLY(x), 0.0), 1
+
+  def loss(apply_fn, has_aux, clean_pass):
+    options = dict(eta=0.5, has_aux=has_aux, clean_pass=clean_pass)
+    return mixupe.mixupe_loss(apply_fn, X, Y, plan, **options)[1].penalty
+
+  alone = lambda x: dropped(x)[0]
+  shared, joint = (loss(alone, False, name) for name in ("separate", "joint"))
+  np.testing.assert_array_equal(drawn[0], drawn[1])
+  assert drawn[2].shape == (2 * B, K) and shared != joint > 0.0
+  assert loss(dropped, True, "separate") != shared > 0.0
+  np.testing.assert_array_equal(drawn[3], drawn[0])
+  assert np.any(drawn[4] != drawn[0])
+
+
 def test_eta_zero_is_mixup():
   plan = plan_of()
 
@@ -596,11 +622,15 @@ def test_a_negative_loss_keeps_its_gradient_downhill():
   # Negative cosine: L < 0, R > 0, and L + eta R < 0.
   embeddings = losses.label_embeddings(jax.random.key(0), K, K)
   loss_fn = lambda f, y: losses.negative_cosine(f, embeddings[y])
-  f = embeddings[jnp.asarray(Y)]
+  f = embeddings[jnp.asarray(Y)] + 0.1
   plan = plan_of().replace(lam=jnp.ones(B), weight=jnp.ones(B))
   loss, aux = mixupe.mixupe_loss(
-    lambda x: x, f, Y, plan, eta=1e-3, loss_fn=loss_fn
+    *(lambda x: x, f, Y, plan),
+    eta=1e-3,
+    loss_fn=loss_fn,
+    penalty=penalties.exact(0.5),
   )
+  assert aux.penalty > 0.01
   np.testing.assert_allclose(loss, aux.mixup_loss, rtol=1e-5)
   assert aux.scale > 0.0 and loss < 0.0
 

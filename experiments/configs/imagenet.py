@@ -13,7 +13,8 @@ def base() -> ConfigDict:
   config.eval_batch_size = 4096
   config.dtype = "bfloat16"
   config.dropout_prng = "rbg"
-  # Split's numbers; on TPUs less memory and less traffic.
+  # Split's numbers (where there is dropout or drop path, another draw of
+  # them); on TPUs less memory and less traffic.
   config.clean_pass = "separate"
   config.total_steps = 100_000
   config.polyak_rate = 0.999

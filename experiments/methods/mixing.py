@@ -132,7 +132,6 @@ def mixed_gradient(
       clean_fraction=config.clean_fraction,
       penalty=make_penalty(config, values.get("moments")),
       mix_at=place,
-      link=task.link,
       axis_name=axis_name,
       has_aux=True,
     )

@@ -137,6 +137,10 @@ def create(config: ConfigDict, spec: Spec) -> Task:
   def loss_fn(logits, labels):
     return loss.value(logits, labels, config.label_smoothing)
 
+  if config.loss == "cross_entropy" and not config.label_smoothing:
+    # The function itself, by which MixupE knows its penalty's closed form.
+    loss_fn = jaxmix.losses.softmax_cross_entropy
+
   def sums(predict: Callable[[Any], jax.Array], batch: Batch) -> Sums:
     inputs, labels, mask = batch["inputs"], batch["label"], batch["mask"]
     logits = predict(inputs)

@@ -69,7 +69,7 @@ def rademacher_mixup_class(
     >>> round(float(found.value), 4), round(float(found.error), 4)
     (1.0, 0.0)
   """
-  checks.floating("x", x)
+  x = checks.floating("x", x)
   checks.scalar("gamma", gamma, low=0.0)
   checks.scalar("max_radius", max_radius, low=0.0, open_low=True)
   gamma = jnp.asarray(gamma, x.dtype)
@@ -250,8 +250,10 @@ def two_layer_bound(
     >>> round(float(bound), 4)  # 2 sqrt(2 / 8)
     1.0
   """
+  covariance = checks.floating("covariance", covariance)
   checks.scalar("gamma", gamma, low=0.0)
   checks.scalar("n", n, low=1.0)
+  mean = jnp.asarray(mean)
   if jnp.ndim(mean) != 1:
     raise ValueError(f"mean must be [p], got shape {jnp.shape(mean)}.")
   root, rank = rademacher.inverse_root(covariance, jnp.shape(mean)[0])

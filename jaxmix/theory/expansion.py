@@ -130,13 +130,14 @@ def mixup_loss(
     -0.3333
   """
   likelihood.check_data(logit_fn, x, y)
+  # NumPy arrays take no traced index.
+  x, y = jnp.asarray(x), jnp.asarray(y)
   lam, weight, prob = quadrature(as_policy(alpha, beta, policy), num_nodes)
   # Where alpha is known, found in float64 and rounded once.
   lam, weight, prob = (
     jnp.asarray(v).astype(x.dtype) for v in (lam, weight, prob)
   )
   logits_of = likelihood.single(logit_fn)
-  y = jnp.asarray(y)
 
   def pair(i, j):
     def at_node(lam, weight):
@@ -346,7 +347,8 @@ def taylor_mixup_loss(
   n, *_ = likelihood.check_data(logit_fn, x, y)
   moments = shift_moments(as_policy(alpha, beta, policy), order)
   loss = likelihood.loss_of_one(logit_fn, log_partition)
-  y = jnp.asarray(y)
+  # NumPy arrays take no traced index.
+  x, y = jnp.asarray(x), jnp.asarray(y)
 
   def pair(i, j):
     # Each partner by itself: from order 3 on the covariance of x, which spares

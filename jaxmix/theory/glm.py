@@ -82,7 +82,7 @@ def glm_regularizer(
     >>> round(float(added), 4)  # (1/18 + 1/6) / (2/3)^2 / 2
     0.25
   """
-  checks.floating("x", x)
+  x = checks.floating("x", x)
   checks.choice("form", form, _FORMS)
   a, b = _concentrations(alpha, beta, x.dtype)
   u = _predictions(theta, x)
@@ -144,7 +144,7 @@ def two_layer_regularizer(
     >>> round(float(added), 4)  # (1/6 + 1/18) / (2/3)^2
     0.5
   """
-  checks.floating("hidden", hidden)
+  hidden = checks.floating("hidden", hidden)
   checks.choice("form", form, _FORMS)
   a, b = _concentrations(alpha, beta, hidden.dtype)
   u = _predictions(theta, hidden)
@@ -163,6 +163,7 @@ def _concentrations(alpha, beta, dtype):
 
 
 def _predictions(theta, x):
+  theta = jnp.asarray(theta)
   if x.ndim != 2 or jnp.shape(theta) != x.shape[1:]:
     raise ValueError(
       f"theta must be [p] and the data [n, p], got shapes {jnp.shape(theta)} "

@@ -97,7 +97,7 @@ def kimura_linear_gap(
     >>> round(float(sides.gap), 4), round(float(sides.bound), 4)  # 1 / sqrt(8)
     (0.3536, 0.3536)
   """
-  lam = _check(x, lam)
+  x, lam = _check(x, lam)
   checks.scalar("radius", radius, low=0.0)
   scale = jnp.asarray(radius, x.dtype) / x.shape[0] ** 0.5
   mean = jnp.mean(x, axis=0, keepdims=True)
@@ -159,10 +159,11 @@ def kimura_network_gap(
     >>> [round(float(side / 2**0.5), 4) for side in sides]  # 2^(3/2) / 2 apart
     [1.5, 1.5, 1.5]
   """
-  lam = _check(x, lam)
+  x, lam = _check(x, lam)
   checks.scalar("norm_bound", norm_bound, low=0.0)
   if num_layers < 1:
     raise ValueError(f"num_layers must be at least 1, got {num_layers}.")
+  mean = None if mean is None else jnp.asarray(mean)
   if mean is not None and jnp.shape(mean) != x.shape[1:]:
     raise ValueError(
       f"mean must be [d] = {x.shape[1:]}, got shape {jnp.shape(mean)}."
@@ -214,7 +215,8 @@ def bregman_scaling(
     >>> [round(side.item(), 4) for side in found]  # psi's own is 0.0707
     [0.105, 0.0177, 0.105]
   """
-  lam = _check(x, lam)
+  x, lam = _check(x, lam)
+  theta = jnp.asarray(theta)
   if jnp.shape(theta) != x.shape[1:]:
     raise ValueError(
       f"theta must be [d] = {x.shape[1:]}, got shape {jnp.shape(theta)}."
@@ -228,11 +230,11 @@ def bregman_scaling(
 
 
 def _check(x, lam):
-  checks.floating("x", x)
+  x = checks.floating("x", x)
   if jnp.ndim(x) != 2:
     raise ValueError(f"x must be [n, d], got shape {jnp.shape(x)}.")
   checks.scalar("lam", lam, low=0.0, high=1.0)
-  return jnp.asarray(lam, x.dtype)
+  return x, jnp.asarray(lam, x.dtype)
 
 
 def _largest_norm(x):

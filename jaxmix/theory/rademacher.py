@@ -57,7 +57,7 @@ def rademacher_linear(
     >>> round(float(found.value), 4)  # sqrt(4) / 4, whatever the signs
     0.5
   """
-  _check_data("x", x)
+  x = _check_data("x", x)
   checks.scalar("radius", radius, low=0.0)
   if num_draws < 2:
     raise ValueError(f"num_draws must be at least 2, got {num_draws}.")
@@ -102,7 +102,7 @@ def rademacher_ellipsoid(
     >>> round(float(found.value), 4)  # half the ball's
     0.25
   """
-  _check_data("x", x)
+  x = _check_data("x", x)
   root, _ = inverse_root(covariance, x.shape[1])
   # theta = root u with |u| <= radius: the ball's complexity on root^T x.
   root = root.astype(x.dtype)
@@ -131,7 +131,7 @@ def inverse_root(
     >>> bool(jnp.allclose(root @ root.T, covariance / 16)), float(rank)
     (True, 1.0)
   """
-  checks.floating("covariance", covariance)
+  covariance = checks.floating("covariance", covariance)
   if jnp.shape(covariance) != (size, size):
     raise ValueError(
       f"covariance must be [p, p] = ({size}, {size}), got shape "
@@ -147,6 +147,7 @@ def inverse_root(
 
 
 def _check_data(name, x):
-  checks.floating(name, x)
+  x = checks.floating(name, x)
   if jnp.ndim(x) != 2:
     raise ValueError(f"{name} must be [n, p], got shape {jnp.shape(x)}.")
+  return x

@@ -2,12 +2,14 @@
 
 import functools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.special
 
-from experiments import inputs, methods, parallel, steps
+from experiments import inputs, methods, networks, parallel, steps
 from experiments.configs import common, digits
 import jaxmix
 
@@ -137,6 +139,62 @@ def vit_config(**changes):
   with config.unlocked():
     config.update_from_flattened_dict(changes)
   return common.resolve(config)
+
+
+@pytest.mark.parametrize("loss", ["cross_entropy", "logistic"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.5])
+def test_the_penalty_is_of_the_loss_that_is_trained(loss, smoothing):
+  """R from the network's clean outputs, in NumPy, with the smoothed labels."""
+  config = digits.get_config("method=mixupe,model=mlp,eta=1.0,fgsm_epsilon=0.0")
+  config.model_options = {"features": (4,)}
+  config.update(batch_size=8, loss=loss, label_smoothing=smoothing)
+  config = common.resolve(config)
+  own, spec = make_steps(config), inputs.create(config).spec
+  state, batch = own.init(jax.random.key(0)), batch_of(config)
+  train = jax.vmap(own.train, (None, 0, None, None), axis_name=steps.AXIS)
+  whole = jax.tree.map(lambda x: jnp.asarray(x)[None], batch)
+  args = jax.random.key(1), methods.values(config)
+  penalty = jax.jit(train)(state, whole, *args)[1]["penalty"][0]
+  network = networks.create(config, spec, 10, axis_name=None, dtype="float32")
+  clean = spec.scale.to_float(jnp.asarray(batch["inputs"]), jnp.float32)
+  f = np.asarray(network.apply(state.params, {}, clean)[0], np.float64)
+  target = (1 - smoothing) * np.eye(10)[batch["label"]] + smoothing / 10
+  softmax = functools.partial(scipy.special.softmax, axis=1)
+  g = {"cross_entropy": softmax, "logistic": scipy.special.expit}[loss](f)
+  shift = jaxmix.policies.mixup(config.alpha).mean_shift
+  want = shift * np.abs(((g - target) * f).sum(axis=1)).mean()
+  assert want > 1e-3
+  np.testing.assert_allclose(penalty, want, rtol=1e-4)
+
+
+class Drawing(nn.Module):
+  """Keeps in its state what its last two passes drew."""
+
+  num_outputs: int
+
+  @nn.compact
+  def __call__(self, x, *, train):
+    seen = self.variable("batch_stats", "seen", jnp.zeros, (2,))
+    if train:
+      drawn = jax.random.uniform(self.make_rng("dropout"))
+      seen.value = jnp.stack([seen.value[1], drawn])
+    return nn.Dense(self.num_outputs)(x.reshape(len(x), -1))
+
+
+@pytest.mark.parametrize("prng", ["threefry2x32", "rbg"])
+def test_separate_passes_draw_dropout_of_their_own(prng):
+  config = digits.get_config(
+    "method=mixupe,clean_pass=separate,model=" + __name__ + ":Drawing"
+  )
+  config.model_options = {}
+  config.update(batch_size=64, dropout_prng=prng)
+  config = common.resolve(config)
+  mapped = parallel.create("pmap", make_steps(config))
+  state = mapped.init(jax.random.key(0))
+  batch = mapped.place([batch_of(config)])
+  state = train_one(config, mapped, state, batch)[0]
+  mixed, clean = np.asarray(state.batch_stats["seen"]).reshape(-1, 2)[0]
+  assert mixed > 0.0 and clean > 0.0 and mixed != clean
 
 
 def test_hardware_bits_are_the_same_under_pmap_and_shard_map():
