@@ -1,0 +1,115 @@
+"""Internal: partners by what examples hold, as positions among them."""
+
+from __future__ import annotations
+
+import chex
+import jax
+import jax.numpy as jnp
+import optax
+
+
+def in_blocks(
+  rows: chex.Array,
+  own: chex.Array,
+  others: chex.Array,
+  block: int,
+  real: chex.Array | None = None,
+) -> chex.Array:
+  """Matches own[r] with others[s], r and s of one block of `block` positions.
+
+  Of each block the matching of the least sum of squared distances.
+
+  Args:
+    rows: float32 [B, D], the examples.
+    own: int32 [B], positions in `rows`, in the order that is cut into blocks.
+    others: likewise; a permutation of the same.
+    block: static; what is left over makes a last, smaller block.
+    real: bool [B], which of own, and of others, are real; these are matched
+      among themselves. None means all.
+
+  Returns:
+    int32 [B], for each r the one of `others` that own[r] is matched with.
+  """
+  size, found = len(own), []
+  whole = size - size % block
+  if real is None:
+    real = jnp.ones(size, bool)
+  for start, stop, width in ((0, whole, block), (whole, size, size - whole)):
+    if start == stop:
+      continue
+    cut = lambda x, a=start, b=stop, w=width: x[a:b].reshape(-1, w)
+    theirs = cut(others)
+    costs = _costs(rows, cut(own), theirs, cut(real))
+    # By column, which row is its own: a permutation, whose inverse is asked.
+    assign = jax.vmap(optax.assignment.hungarian_algorithm)
+    chosen = jnp.argsort(assign(costs)[0], axis=-1)
+    found.append(jnp.take_along_axis(theirs, chosen, axis=-1).reshape(-1))
+  return jnp.concatenate(found)
+
+
+def _costs(rows, own, others, real):
+  """Costs [blocks, k, k] with the least total where distances' squares have."""
+  # |a|^2 and |b|^2 are in every matching's total; centred, products round less.
+  costs = -jnp.einsum(
+    "nid,njd->nij",
+    rows[own],
+    rows[others],
+    precision=jax.lax.Precision.HIGHEST,
+  )
+  both = real[:, :, None] & real[:, None, :]
+  # More than any matching of real ones among themselves can save.
+  dear = 1.0 + 2.0 * costs.shape[-1] * jnp.max(
+    jnp.abs(costs), axis=(1, 2), keepdims=True
+  )
+  mixed = real[:, :, None] ^ real[:, None, :]
+  return jnp.where(both, costs, jnp.where(mixed, dear, 0.0))
+
+
+def points(tree: chex.ArrayTree, real: chex.Array | None) -> chex.Array:
+  """Examples as points, float32 [B, D], centred and of magnitude 1.
+
+  A value that is not finite counts as 0: a search for a matching among NaN
+  would not end.
+  """
+  leaves = [
+    jax.lax.stop_gradient(x).astype(jnp.float32).reshape(len(x), -1)
+    for x in jax.tree.leaves(tree)
+  ]
+  rows = jnp.concatenate(leaves, axis=1)
+  keep = jnp.isfinite(rows)
+  if real is not None:
+    keep &= real[:, None]
+  rows = jnp.where(keep, rows, 0.0)
+  # Scaled before anything is squared, and after, as the mean may be large.
+  rows = _scaled(rows)
+  return _scaled(
+    jnp.where(keep, rows - jnp.mean(rows, axis=0, keepdims=True), 0.0)
+  )
+
+
+def _scaled(rows):
+  largest = jnp.max(jnp.abs(rows), initial=0.0)
+  return rows / jnp.where(largest > 0.0, largest, 1.0)
+
+
+def near(
+  key: chex.PRNGKey,
+  labels: chex.Array,
+  bandwidth: chex.Numeric,
+  real: chex.Array | None,
+) -> chex.Array:
+  """Draws j for each i by exp(-|y_i - y_j|^2 / (2 bandwidth^2)), int32 [B].
+
+  Args:
+    key: PRNG key.
+    labels: [B] or [B, d] numbers.
+    bandwidth: > 0.
+    real: bool [B], which may be drawn; None means all.
+  """
+  scaled = jax.lax.stop_gradient(labels).astype(jnp.float32) / bandwidth
+  scaled = scaled.reshape(len(labels), -1)
+  apart = scaled[:, None] - scaled[None]
+  logits = -0.5 * jnp.sum(jnp.square(apart), axis=-1)
+  if real is not None:
+    logits = jnp.where(real, logits, -jnp.inf)
+  return jax.random.categorical(key, logits, axis=-1).astype(jnp.int32)
