@@ -106,9 +106,12 @@ def near(
     bandwidth: > 0.
     real: bool [B], which may be drawn; None means all.
   """
-  scaled = jax.lax.stop_gradient(labels).astype(jnp.float32) / bandwidth
-  scaled = scaled.reshape(len(labels), -1)
-  apart = scaled[:, None] - scaled[None]
+  values = jax.lax.stop_gradient(labels).astype(jnp.float32)
+  values = values.reshape(len(labels), -1)
+  # A bandwidth that float32 rounds to 0 draws equal labels, as its limit does.
+  smallest = jnp.finfo(jnp.float32).tiny
+  bandwidth = jnp.maximum(jnp.asarray(bandwidth, jnp.float32), smallest)
+  apart = (values[:, None] - values[None]) / bandwidth
   logits = -0.5 * jnp.sum(jnp.square(apart), axis=-1)
   if real is not None:
     logits = jnp.where(real, logits, -jnp.inf)
