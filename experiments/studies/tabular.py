@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 import json
 from typing import Any
 
-from absl import flags, logging
+from absl import logging
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 import numpy as np
@@ -24,6 +24,7 @@ import numpy as np
 from experiments import cli
 from experiments.configs import tabular
 from experiments.figures import drawing
+from experiments.studies import options
 from experiments.sweep import grid, results, selection, training
 from experiments.sweep.selection import Estimate
 from experiments.workdir import provenance, storage
@@ -62,20 +63,6 @@ METRICS = {
   "scaled_loss": ("NLL, scaled (nats)", 1.0),
   "scaled_calibration_error": ("calibration error, scaled (%)", 100.0),
 }
-
-_DATA_DIR = flags.DEFINE_string(
-  "data_dir", None, "The folder of the data sets' files.", required=True
-)
-_WORKDIR = flags.DEFINE_string(
-  "workdir", None, "The folder of the sweeps.", required=True
-)
-_OUT = flags.DEFINE_string(
-  "out", None, "Folder for the table, its numbers and picture.", required=True
-)
-_SETS = flags.DEFINE_list("sets", list(SETS), "The data sets.")
-_SMOKE = flags.DEFINE_bool(
-  "smoke", False, "Seconds instead of minutes: shows only that it runs."
-)
 
 
 def make_config(name: str, data_dir: str, *, epochs: float) -> ConfigDict:
@@ -303,18 +290,20 @@ def _interval(told: Mapping[str, Any], decimals: int) -> str:
 def main() -> None:
   """Trains what is missing, and writes the table."""
   logging.set_verbosity(logging.INFO)
-  out = storage.path(_OUT.value)
+  out = storage.path(options.OUT.value)
   out.mkdir(parents=True, exist_ok=True)
   target = out / "tabular.json"
   summary = json.loads(target.read_text())["sets"] if target.exists() else {}
-  for name in _SETS.value:
+  for name in options.SETS.value or SETS:
     base = make_config(
-      name, _DATA_DIR.value, epochs=1.0 if _SMOKE.value else 25.0
+      name, options.DATA_DIR.value, epochs=1.0 if options.SMOKE.value else 25.0
     )
-    thinned = SMOKE if _SMOKE.value else THINNED.get(name, {})
+    thinned = SMOKE if options.SMOKE.value else THINNED.get(name, {})
     points = grid.points(grids(**thinned), base)
     logging.info("%s", name)
-    found = training.run(points, base, storage.path(_WORKDIR.value) / name)
+    found = training.run(
+      points, base, storage.path(options.WORKDIR.value) / name
+    )
     summary[name] = summarize(found)
     ordered = {key: summary[key] for key in (*SETS, *summary) if key in summary}
     told = caption(ordered)
