@@ -5,7 +5,6 @@ from __future__ import annotations
 import chex
 import jax
 import jax.numpy as jnp
-import optax
 
 
 def in_blocks(
@@ -40,11 +39,64 @@ def in_blocks(
     cut = lambda x, a=start, b=stop, w=width: x[a:b].reshape(-1, w)
     theirs = cut(others)
     costs = _costs(rows, cut(own), theirs, cut(real))
-    # By column, which row is its own: a permutation, whose inverse is asked.
-    assign = jax.vmap(optax.assignment.hungarian_algorithm)
-    chosen = jnp.argsort(assign(costs)[0], axis=-1)
+    chosen = jax.vmap(_assign)(costs)
     found.append(jnp.take_along_axis(theirs, chosen, axis=-1).reshape(-1))
   return jnp.concatenate(found)
+
+
+def _assign(costs):
+  """The column of each row, [k], that together cost least of all, [k, k].
+
+  By shortest augmenting paths (the Hungarian method), a row at a time. Rows and
+  columns are counted from 1, as column 0 holds the row that is being added. As
+  `optax.assignment`, but for carries that vary over a mesh as the costs do:
+  shard_map refuses others.
+  """
+  size = len(costs)
+  zeros = jnp.zeros(size + 1, costs.dtype) + 0.0 * costs[0, 0]
+  nobody = zeros.astype(jnp.int32)
+
+  def add_row(carry, row):
+    row_prices, prices, owner = carry
+    owner = owner.at[0].set(row + 1)
+
+    def grow(state):
+      row_prices, prices, seen, least, way, column = state
+      seen = seen.at[column].set(True)
+      own = owner[column]
+      reduced = costs[own - 1] - row_prices[own] - prices[1:]
+      nearer = ~seen[1:] & (reduced < least)
+      least = jnp.where(nearer, reduced, least)
+      way = jnp.where(nearer, column, way)
+      ahead = jnp.where(seen[1:], jnp.inf, least)
+      step = jnp.min(ahead)
+      # The rows of the columns seen; others' additions fall out of the array.
+      rows = jnp.where(seen, owner, size + 1)
+      row_prices = row_prices.at[rows].add(step, mode="drop")
+      prices = jnp.where(seen, prices - step, prices)
+      least = jnp.where(seen[1:], least, least - step)
+      column = jnp.argmin(ahead).astype(jnp.int32) + 1
+      return row_prices, prices, seen, least, way, column
+
+    far = zeros[1:] + jnp.inf
+    start = row_prices, prices, nobody > 0, far, nobody[1:], nobody[0]
+    row_prices, prices, _, _, way, column = jax.lax.while_loop(
+      lambda state: owner[state[-1]] != 0, grow, start
+    )
+
+    def back(state):
+      owner, column = state
+      before = way[column - 1]
+      return owner.at[column].set(owner[before]), before
+
+    owner, _ = jax.lax.while_loop(
+      lambda state: state[1] != 0, back, (owner, column)
+    )
+    return (row_prices, prices, owner), None
+
+  rows = jnp.arange(size, dtype=jnp.int32)
+  (_, _, owner), _ = jax.lax.scan(add_row, (zeros, zeros, nobody), rows)
+  return jnp.argsort(owner[1:])
 
 
 def _costs(rows, own, others, real):

@@ -352,10 +352,10 @@ def optimal(inputs: chex.ArrayTree, *, block: int = 16) -> Pairing:
   paper's lam is one for all k: per_example=False makes it one a batch.
 
   Over the array the caller sees: the per-replica batch under `pmap` or
-  `shard_map`, the global batch under `jit`. Exact, on the device
-  (`optax.assignment`), k^3 steps at most, all blocks at once. Needs batches
-  already in random order. An example can be its own partner, and is so more
-  often the larger its block.
+  `shard_map`, the global batch under `jit`. Exact, on the device, all
+  blocks at once: some k^3 operations each, k^2 / 2 of them in sequence. Needs
+  batches already in random order. An example can be its own partner, and is so
+  more often the larger its block.
 
   Args:
     inputs: pytree of [B, ...] floats, the batch that will be mixed; distances

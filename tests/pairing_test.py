@@ -508,3 +508,45 @@ def test_by_label_of_vectors_and_classes(key):
 def test_what_examples_hold_is_checked(make, error, message):
   with pytest.raises(error, match=message):
     make()
+
+
+@pytest.mark.parametrize("kind", ["optimal", "by_label"])
+def test_replicas_pair_apart_by_what_they_hold(kind):
+  """Under shard_map, whose loops must vary as their data does."""
+  mesh = jax.make_mesh((8,), ("replica",))
+  x = jax.random.normal(jax.random.key(1), (32, 2))
+  spec = jax.sharding.PartitionSpec("replica")
+  made = {
+    "optimal": lambda x: pairing.optimal(x, block=2),
+    "by_label": lambda x: pairing.by_label(x, bandwidth=0.5),
+  }[kind]
+
+  def pair(x):
+    key = jax.random.fold_in(jax.random.key(0), jax.lax.axis_index("replica"))
+    return made(x)(key, 4, None).index
+
+  with jax.set_mesh(mesh):
+    own = jax.device_put(x, spec)
+    found = jax.jit(jax.shard_map(pair, in_specs=spec, out_specs=spec))(own)
+  expected = [
+    made(part)(jax.random.fold_in(jax.random.key(0), r), 4, None).index
+    for r, part in enumerate(x.reshape(8, 4, 2))
+  ]
+  np.testing.assert_array_equal(found, np.concatenate(expected))
+  assert len({tuple(one) for one in np.asarray(found).reshape(8, 4)}) > 1
+
+
+def test_a_whole_batch_that_a_mesh_splits_is_paired_as_one(key):
+  mesh = jax.make_mesh((8,), ("data",))
+  x, y = jax.random.normal(key, (16, 3)), jnp.arange(16.0)
+
+  def pair(x, y):
+    near = pairing.optimal(x, block=4)(key, 16, None).index
+    return near, pairing.by_label(y, bandwidth=2.0)(key, 16, None).index
+
+  expected = jax.jit(pair)(x, y)
+  with jax.set_mesh(mesh):
+    split = jax.device_put((x, y), jax.sharding.PartitionSpec("data"))
+    found = jax.jit(pair)(*split)
+  for one, other in zip(found, expected, strict=True):
+    np.testing.assert_array_equal(one, other)

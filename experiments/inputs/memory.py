@@ -52,7 +52,7 @@ def create(
     config: reads dataset, data_dir, seed, batch_size, eval_batch_size.
     process_index: which of the processes this is.
     process_count: how many there are; they take consecutive slices of each
-    batch.
+      batch.
     loaded: to share arrays with other data sets.
 
   Raises:
