@@ -66,7 +66,7 @@ def test_it_trains_and_is_reported(tmp_path):
 @pytest.mark.parametrize(
   ("arg", "message"),
   [
-    ("embedding_dim=0", "embedding_dim must be at least 1"),
+    ("embedding_dim=0", "embedding_dim must be an integer from 1"),
     ("label_smoothing=0.1", "label_smoothing does not apply to task='cosine'"),
     ("loss=logistic", "loss='logistic' does not apply to task='cosine'"),
     ("fgsm_epsilon=0.1", "fgsm_epsilon does not apply to task='cosine'"),
