@@ -1,9 +1,9 @@
 """What a config's keys may hold: each with its default, its type, its range.
 
-  KEYS = {
-    "learning_rate": domains.number(0.1, "[0, 1e6]"),  # peak
-    "optimizer": domains.choice("sgd", ("sgd", "adamw")),
-  }
+    KEYS = {
+      "learning_rate": domains.number(0.1, "[0, 1e6]"),  # peak
+      "optimizer": domains.choice("sgd", ("sgd", "adamw")),
+    }
 
 Whoever reads a key declares it so, and `configs.common` refuses what does not
 belong there before anything starts. A domain of another kind is a `Key` with a

@@ -2,14 +2,13 @@
 
 L~ = kappa (L + eta R) with L the mixed loss, R = mean_shift * mean_i |q_i| and
 kappa bringing the value back to |L|. f are logits, g the link (softmax or
-sigmoid), y one-hot.
+sigmoid), y one-hot. eta may be relative to the loss, see `enhance_loss`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 import functools
-import inspect
 import math
 from typing import Any, NamedTuple
 
@@ -17,22 +16,23 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from jaxmix import checks, losses, meshes, passes, replicas, terms
+from jaxmix import checks, losses, passes, replicas, terms, weights
 from jaxmix.losses import LossFn
 from jaxmix.mixing import Plan
 from jaxmix.penalties import Penalty
 
 PENALTY_AT = ("clean", "mixed")
 CLEAN_PASSES = ("joint", "separate", "split")
+ETA_SCALES = weights.ETA_SCALES
 
 
 class MixupEAux(NamedTuple):
   """What `mixupe_loss` computed on the way.
 
-  L and R carry their gradients, kappa has none: `scale * (mixup_loss + eta *
-  penalty)` has the loss's value and gradient. With axis_name they behave as
-  `jax.lax.pmean` of the replicas' shares does: the replicas' gradients average
-  to those on the whole batch.
+  L and R carry their gradients, kappa and eta have none: `scale * (mixup_loss +
+  eta * penalty)` has the loss's value and gradient. With axis_name they behave
+  as `jax.lax.pmean` of the replicas' shares does: the replicas' gradients
+  average to those on the whole batch.
 
   Attributes:
     mixup_loss: L, the mixed loss, a mean over all replicas where axis_name is
@@ -42,6 +42,7 @@ class MixupEAux(NamedTuple):
     logits: the model's outputs at the mixed inputs, [B, ...].
     aux: what `apply_fn` returned beside its logits in the last pass (has_aux),
       or None.
+    eta: the weight that R had: eta itself, or with eta_scale="relative" eta_t.
   """
 
   mixup_loss: chex.Array
@@ -49,10 +50,15 @@ class MixupEAux(NamedTuple):
   scale: chex.Array
   logits: chex.Array
   aux: Any
+  eta: chex.Array
 
 
 def enhance_loss(
-  loss: chex.Array, penalty: chex.Array, eta: chex.Numeric
+  loss: chex.Array,
+  penalty: chex.Array,
+  eta: chex.Numeric,
+  *,
+  eta_scale: str = "absolute",
 ) -> chex.Array:
   """kappa (L + eta R), kappa = stop_gradient(|L| / |L + eta R|).
 
@@ -60,17 +66,24 @@ def enhance_loss(
   losses that can be negative) whatever eta is; only the gradient changes. Where
   L + eta R = 0 no scale exists and kappa is 1.
 
+  eta_scale="relative" (ours, in no paper) puts eta_t = eta stop_gradient(|L R|
+  / (L^2 + R^2)) in eta's place: near eta L / R where R is large, near eta R / L
+  where it is small, at most eta / 2. With eta L / R throughout, logits of 0
+  would attract: R vanishes there, and the weight has no bound. For L, R >= 0,
+  kappa = 1 / (1 + eta R^2 / (L^2 + R^2)), which lies in [1 / (1 + eta), 1].
+
   Args:
     loss: L, scalar.
     penalty: R, scalar.
     eta: weight of the penalty; may be traced.
+    eta_scale: "absolute" or "relative".
 
   Returns:
     The enhanced scalar loss.
 
   Raises:
-    ValueError: if the loss or the penalty is not a scalar, or eta is not
-      finite.
+    ValueError: if the loss or the penalty is not a scalar, eta is not finite,
+      or eta_scale is unknown.
 
   Example:
     >>> enhanced = lambda w: jaxmix.enhance_loss(2.0 * w, 3.0 * w, eta=2.0)
@@ -85,7 +98,8 @@ def enhance_loss(
         f"{jnp.shape(value)}."
       )
   eta = checks.scalar("eta", eta)
-  return _scale(loss, penalty, eta) * (loss + eta * penalty)
+  eta = weights.of_penalty(loss, penalty, eta, eta_scale)
+  return weights.kappa(loss, penalty, eta) * (loss + eta * penalty)
 
 
 def mixupe_loss(
@@ -103,6 +117,7 @@ def mixupe_loss(
   mix_at: int = 0,
   link: str | None = None,
   rescale: bool = True,
+  eta_scale: str = "absolute",
   axis_name: str | None = None,
   has_aux: bool = False,
 ) -> tuple[chex.Array, MixupEAux]:
@@ -167,6 +182,8 @@ def mixupe_loss(
       "sigmoid" name h(f) - y f instead, see `directional_penalty`.
     rescale: whether kappa brings the value back to |L|. Without it a step is
       longer, by the factor 1 / kappa.
+    eta_scale: "absolute", or "relative": eta_t of `enhance_loss` in eta's
+      place, of L and R over all replicas.
     axis_name: mapped axis over whose replicas L and R in kappa (and the counts
       of real examples) are averaged. The mean of the replicas' gradients is
       then the gradient on the whole batch, however it is divided.
@@ -200,7 +217,7 @@ def mixupe_loss(
   count = _clean_count(len(plan.lam), clean_fraction)
   eta = checks.scalar("eta", eta)
   targets = plan.targets(labels)
-  call = _masked(apply_fn, plan.mask)
+  call = passes.masked(apply_fn, plan.mask)
   out = passes.run(
     lambda inputs, **kwargs: _with_aux(call(inputs, **kwargs), has_aux),
     *(x, plan, penalty),
@@ -214,7 +231,7 @@ def mixupe_loss(
   term = penalty.share(sizes, plan, axis_name)
   loss = _loss_share(loss_fn, out.logits, targets, plan.mask, axis_name)
   came = out.logits, out.aux
-  return _enhanced(loss, term, eta, rescale, axis_name, *came)
+  return _enhanced(loss, term, eta, rescale, eta_scale, axis_name, *came)
 
 
 def mixupe_value_and_grad(
@@ -231,6 +248,7 @@ def mixupe_value_and_grad(
   mix_at: int = 0,
   link: str | None = None,
   rescale: bool = True,
+  eta_scale: str = "absolute",
   axis_name: str | None = None,
   has_aux: bool = False,
 ) -> tuple[tuple[chex.Array, MixupEAux], chex.ArrayTree]:
@@ -260,6 +278,8 @@ def mixupe_value_and_grad(
     mix_at: where the plan mixes.
     link: None, "softmax" or "sigmoid".
     rescale: whether kappa multiplies loss and gradient, as in `mixupe_loss`.
+    eta_scale: "absolute" or "relative". A relative one needs L and R of all
+      replicas before the gradients are added: one more pmean, of two numbers.
     axis_name: mapped axis over whose replicas L and R in kappa and the
       gradients are averaged: one pmean of all.
     has_aux: whether `apply_fn` returns (logits, aux).
@@ -292,7 +312,7 @@ def mixupe_value_and_grad(
   targets = plan.targets(labels)
 
   def run(params):
-    call = _masked(functools.partial(apply_fn, params), plan.mask)
+    call = passes.masked(functools.partial(apply_fn, params), plan.mask)
     return lambda inputs, **kwargs: _with_aux(call(inputs, **kwargs), has_aux)
 
   def mixed_loss(params):
@@ -315,41 +335,17 @@ def mixupe_value_and_grad(
   # replica to replica may go through: shard_map takes all that does for such.
   clean, _ = jax.lax.optimization_barrier((clean, grads))
   (term, aux), slopes = second(params, clean, aux)
+  value, aux = _enhanced(
+    *(loss, term, eta, rescale, eta_scale, axis_name, logits, aux)
+  )
   # A traced eta is float32, which would widen bfloat16 gradients.
   grads = jax.tree.map(
-    lambda g, s: g + jnp.asarray(eta, g.dtype) * s, grads, slopes
+    lambda g, s: g + jnp.asarray(aux.eta, g.dtype) * s, grads, slopes
   )
   if axis_name is not None:
     grads = replicas.mean_gradients(grads, loss, axis_name)
-  value, aux = _enhanced(loss, term, eta, rescale, axis_name, logits, aux)
   grads = jax.tree.map(lambda g: aux.scale.astype(g.dtype) * g, grads)
   return (value, aux), grads
-
-
-def _masked(apply_fn, mask):
-  """apply_fn, told which of its rows are real, where it asks."""
-  if mask is None or not _takes_mask(apply_fn):
-    return apply_fn
-  mask = jnp.asarray(mask)
-
-  def call(inputs, **kwargs):
-    # All B, the first of them, or all and behind them the first again.
-    size, again = checks.batch_size(inputs=inputs), 0
-    if size > len(mask):
-      size, again = len(mask), size - len(mask)
-    rows = meshes.rows(mask, 0, size)
-    if again:
-      rows = meshes.concatenate((rows, meshes.rows(mask, 0, again)))
-    return apply_fn(inputs, mask=rows, **kwargs)
-
-  return call
-
-
-def _takes_mask(apply_fn):
-  try:
-    return "mask" in inspect.signature(apply_fn).parameters
-  except ValueError:  # a builtin, which says nothing of its arguments
-    return False
 
 
 def _clean_count(size, clean_fraction):
@@ -376,7 +372,9 @@ def _loss_share(loss_fn, logits, targets, mask, axis_name):
   return replicas.mean_share(values.astype(jnp.float32), mask, axis_name)
 
 
-def _enhanced(loss, term, eta, rescale, axis_name, logits, aux):
+def _enhanced(
+  loss, term, eta, rescale, eta_scale, axis_name, logits, aux
+) -> tuple[chex.Array, MixupEAux]:
   """kappa (L + eta R) of this replica's shares, and what came with it."""
   mean_loss, mean_term = loss, term
   if axis_name is not None:
@@ -384,11 +382,13 @@ def _enhanced(loss, term, eta, rescale, axis_name, logits, aux):
     # there are. Stacked: one collective costs less than two.
     mean_loss, mean_term = jax.lax.pmean(jnp.stack([loss, term]), axis_name)
   # L and R keep their gradients, which cost nothing where nobody takes them.
-  scale = (
-    _scale(mean_loss, mean_term, eta) if rescale else jnp.ones_like(mean_loss)
-  )
+  eta = weights.of_penalty(mean_loss, mean_term, eta, eta_scale)
+  scale = jnp.ones_like(mean_loss)
+  if rescale:
+    scale = weights.kappa(mean_loss, mean_term, eta)
   value = scale * (loss + eta * term)
-  return value, MixupEAux(mean_loss, mean_term, scale, logits, aux)
+  eta = jnp.asarray(eta, jnp.float32)
+  return value, MixupEAux(mean_loss, mean_term, scale, logits, aux, eta)
 
 
 def _checked(
@@ -411,16 +411,6 @@ def _checked(
   if axis_name is not None:
     checks.bound_axis(axis_name)
   return penalty, checks.arrays("x", x)
-
-
-def _scale(loss, penalty, eta):
-  """kappa of eq. (5), without gradient."""
-  # Where the sum is 0, eq. (5) has no value. Divided by 1 there: jax_debug_nans
-  # can stop at a nan even if jnp.where drops it.
-  total = jnp.abs(loss + eta * penalty)
-  safe = jnp.where(total > 0.0, total, 1.0)
-  scale = jnp.where(total > 0.0, jnp.abs(loss) / safe, 1.0)
-  return jax.lax.stop_gradient(scale)
 
 
 def _with_aux(output, has_aux):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 import functools
+import inspect
 from typing import Any, NamedTuple
 
 import chex
@@ -102,6 +103,39 @@ def run(
   logits = meshes.rows(both, 0, size)
   there, *moved = (meshes.rows(m, size, len(m)) for m in (both, *moved))
   return Passes(logits, there, moved, aux)
+
+
+def masked(
+  apply_fn: Callable[..., Any], mask: chex.Array | None
+) -> Callable[..., Any]:
+  """Returns apply_fn, told which of its rows are real, where it asks.
+
+  Args:
+    apply_fn: maps inputs, and perhaps `mask`, to outputs.
+    mask: bool [B], or None.
+  """
+  if mask is None or not _takes_mask(apply_fn):
+    return apply_fn
+  mask = jnp.asarray(mask)
+
+  def call(inputs, **kwargs):
+    # All B, the first of them, or all and behind them the first again.
+    size, again = checks.batch_size(inputs=inputs), 0
+    if size > len(mask):
+      size, again = len(mask), size - len(mask)
+    rows = meshes.rows(mask, 0, size)
+    if again:
+      rows = meshes.concatenate((rows, meshes.rows(mask, 0, again)))
+    return apply_fn(inputs, mask=rows, **kwargs)
+
+  return call
+
+
+def _takes_mask(apply_fn):
+  try:
+    return "mask" in inspect.signature(apply_fn).parameters
+  except ValueError:  # a builtin, which says nothing of its arguments
+    return False
 
 
 def follow(

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from scipy import optimize
 
 from jaxmix import mixing, pairing, policies
 
@@ -302,3 +303,250 @@ def test_where_partners_are_looked_up_by_a_product(
   )
   program = traced.lower(lowering_platforms=(platform,)).as_text()
   assert ("dot_general" in program) == product
+
+
+# Pairings by what examples hold.
+
+
+def total(x, index):
+  """Sums of squared distances to the partners, of the batch."""
+  return np.square(np.asarray(x) - np.asarray(x)[np.asarray(index)]).sum()
+
+
+@pytest.mark.parametrize(
+  ("size", "block"), [(8, 4), (9, 4), (7, 7), (5, 16), (12, 2), (7, 3)]
+)
+@pytest.mark.parametrize("mapped", [False, True], ids=["jit", "vmap"])
+def test_optimal_is_scipys_assignment_in_every_block(size, block, mapped):
+  rng = np.random.default_rng(size)
+  x = jnp.asarray(rng.normal(50.0, 1.0, (3, size, 2)), jnp.float32)
+  keys = jax.random.split(jax.random.key(5), 3)
+  pair = lambda x, key: pairing.optimal(x, block=block)(key, size, None).index
+  if mapped:
+    found = np.asarray(jax.jit(jax.vmap(pair))(x, keys))
+  else:
+    found = np.stack([jax.jit(pair)(*one) for one in zip(x, keys, strict=True)])
+  for own, key, index in zip(
+    np.asarray(x, np.float64), keys, found, strict=True
+  ):
+    order = np.asarray(pairing.permutation(key, size).index)
+    np.testing.assert_array_equal(np.sort(index), np.arange(size))
+    for start in range(0, size, block):
+      rows = np.arange(start, min(start + block, size))
+      others = order[rows]
+      costs = np.square(own[rows][:, None] - own[others][None]).sum(-1)
+      _, columns = optimize.linear_sum_assignment(costs)
+      np.testing.assert_array_equal(index[rows], others[columns])
+
+
+def test_blocks_of_one_are_the_plain_permutation(key):
+  x = jnp.arange(6.0)
+  mask = jnp.array([True, False, True, True, True, False])
+  for own in (None, mask):
+    np.testing.assert_array_equal(
+      pairing.optimal(x, block=1)(key, 6, own).index,
+      pairing.permutation(key, 6, own).index,
+    )
+
+
+def test_larger_blocks_bring_partners_nearer(key):
+  x = jax.random.normal(key, (64, 3))
+  near = [
+    total(x, pairing.optimal(x, block=block)(key, 64, None).index)
+    for block in (1, 4, 16, 64)
+  ]
+  assert near[0] > near[1] > near[2] > near[3] == 0.0  # oneself, at last
+
+
+@pytest.mark.parametrize("mask", MASKS)
+def test_optimal_pairs_real_examples_alone(mask):
+  mask = np.array(mask)
+  x = jnp.where(
+    jnp.asarray(mask), jnp.array([0.0, 9.0, 1.0, 8.0, 5.0]), jnp.nan
+  )
+  for seed in range(5):
+    key = jax.random.key(seed)
+    index = np.asarray(
+      pairing.optimal(x, block=2)(key, 5, jnp.asarray(mask)).index
+    )
+    np.testing.assert_array_equal(np.sort(index), np.arange(5))
+    np.testing.assert_array_equal(index[~mask], np.arange(5)[~mask])
+    # Blocks are of the real ones' ranks, in order and as permuted.
+    real = np.flatnonzero(mask)
+    others = np.asarray(pairing.permutation(key, 5).index)
+    others = others[mask[others]]
+    for start in range(0, len(real), 2):
+      rows, theirs = real[start : start + 2], others[start : start + 2]
+      costs = np.square(np.asarray(x)[rows][:, None] - np.asarray(x)[theirs])
+      _, columns = optimize.linear_sum_assignment(costs)
+      np.testing.assert_array_equal(index[rows], theirs[columns])
+
+
+@pytest.mark.parametrize(
+  "x",
+  [
+    np.full((6, 2), np.nan, np.float32),
+    np.array([np.inf, -np.inf, np.nan, 1.0, 2.0, 3.0], np.float32),
+    np.zeros((6, 2), np.float32),
+    np.array([1e38, -1e38, 3e38, 0.0, 1e-30, 1.0], np.float32),
+    np.array([1e-38, 2e-38, 3e-38, 0.0, 1e-30, 1.0], np.float32),
+  ],
+  ids=["nan", "inf", "equal", "large", "small"],
+)
+def test_optimal_ends_whatever_the_values(key, x):
+  index = pairing.optimal(x, block=3)(key, 6, None).index
+  np.testing.assert_array_equal(np.sort(index), np.arange(6))
+
+
+def test_optimal_counts_all_leaves_and_takes_bfloat16(key):
+  tree = {
+    "a": jnp.array([0.0, 1.0, 0.0, 1.0], jnp.bfloat16),
+    "b": jnp.array([[[0.0]], [[0.0]], [[5.0]], [[5.0]]], jnp.float32),
+  }
+  # All in one block: everyone is their own nearest, by both leaves alone.
+  index = pairing.optimal(tree, block=4)(key, 4, None).index
+  np.testing.assert_array_equal(index, np.arange(4))
+
+
+def test_a_loss_is_differentiated_past_an_optimal_pairing(key):
+  def loss(x):
+    plan = mixing.draw(
+      key,
+      6,
+      policy=policies.mixup(1.0),
+      pairing=pairing.optimal(x, block=3),
+    )
+    return jnp.sum(jnp.square(plan.mix(x)))
+
+  slopes = jax.jit(jax.grad(loss))(jnp.arange(1.0, 7.0))
+  assert np.all(np.isfinite(slopes)) and np.any(slopes != 0.0)
+
+
+def test_by_label_draws_by_the_gaussian_of_the_difference():
+  """All pairs' frequencies, within 5 standard errors of a proportion."""
+  labels, bandwidth, n = np.array([0.0, 1.0, 3.0, 3.5]), 1.25, 20_000
+  keys = jax.random.split(jax.random.key(2), n)
+  draw = jax.jit(
+    jax.vmap(
+      lambda key, bandwidth: (
+        pairing.by_label(jnp.asarray(labels), bandwidth=bandwidth)(
+          key, 4, None
+        ).index
+      ),
+      (0, None),
+    )
+  )
+  found = np.asarray(draw(keys, bandwidth))
+  law = np.exp(-np.square(labels[:, None] - labels) / (2.0 * bandwidth**2))
+  law /= law.sum(1, keepdims=True)
+  assert 0.005 < law.min() and law.max() < 0.9
+  for i in range(4):
+    share = np.bincount(found[:, i], minlength=4) / n
+    errors = np.sqrt(law[i] * (1.0 - law[i]) / n)
+    assert np.all(np.abs(share - law[i]) < 5.0 * errors), (i, share, law[i])
+  # Examples draw apart: each pair of draws has the product of their laws.
+  both = np.mean((found[:, 0] == 1) & (found[:, 1] == 0))
+  product = law[0, 1] * law[1, 0]
+  assert abs(both - product) < 5.0 * np.sqrt(product / n)
+
+
+def test_by_label_among_real_examples_alone():
+  labels = jnp.array([0.0, 0.1, 0.2, 0.3, 5.0])
+  mask = jnp.array([True, False, True, True, False])
+  pair = pairing.by_label(labels, bandwidth=10.0)
+  keys = jax.random.split(jax.random.key(0), 200)
+  found = np.asarray(jax.vmap(lambda key: pair(key, 5, mask).index)(keys))
+  assert set(found[:, [0, 2, 3]].ravel()) == {0, 2, 3}
+  assert set(found[:, 1]) == {1} and set(found[:, 4]) == {4}
+
+
+def test_by_label_of_vectors_and_classes(key):
+  twins = jnp.array([[0.0, 0.0], [0.0, 9.0], [0.0, 0.0], [0.0, 9.0]])
+  for labels in (twins, jnp.array([2, 8, 2, 8])):
+    index = pairing.by_label(labels, bandwidth=0.1)(key, 4, None).index
+    np.testing.assert_array_equal(index % 2, [0, 1, 0, 1])
+
+
+@pytest.mark.parametrize(
+  ("make", "error", "message"),
+  [
+    (
+      lambda: pairing.optimal(jnp.ones(4), block=0),
+      ValueError,
+      "block must be",
+    ),
+    (lambda: pairing.optimal(jnp.ones(4), block=2.0), ValueError, "got 2.0"),
+    (
+      lambda: pairing.optimal(jnp.arange(4)),
+      TypeError,
+      "inputs must be floating point",
+    ),
+    (
+      lambda: pairing.by_label(jnp.ones(4), bandwidth=0.0),
+      ValueError,
+      "bandwidth must lie in",
+    ),
+    (
+      lambda: pairing.by_label(jnp.ones(4, bool), bandwidth=1.0),
+      TypeError,
+      "labels must be integer classes",
+    ),
+    (
+      lambda: pairing.optimal(jnp.ones(4))(jax.random.key(0), 3, None),
+      ValueError,
+      "inputs hold 4 examples, but the batch has 3",
+    ),
+    (
+      lambda: pairing.by_label(jnp.ones(4), bandwidth=1.0)(
+        jax.random.key(0), 3, None
+      ),
+      ValueError,
+      "labels hold 4 examples, but the batch has 3",
+    ),
+  ],
+)
+def test_what_examples_hold_is_checked(make, error, message):
+  with pytest.raises(error, match=message):
+    make()
+
+
+@pytest.mark.parametrize("kind", ["optimal", "by_label"])
+def test_replicas_pair_apart_by_what_they_hold(kind):
+  """Under shard_map, whose loops must vary as their data does."""
+  mesh = jax.make_mesh((8,), ("replica",))
+  x = jax.random.normal(jax.random.key(1), (32, 2))
+  spec = jax.sharding.PartitionSpec("replica")
+  made = {
+    "optimal": lambda x: pairing.optimal(x, block=2),
+    "by_label": lambda x: pairing.by_label(x, bandwidth=0.5),
+  }[kind]
+
+  def pair(x):
+    key = jax.random.fold_in(jax.random.key(0), jax.lax.axis_index("replica"))
+    return made(x)(key, 4, None).index
+
+  with jax.set_mesh(mesh):
+    own = jax.device_put(x, spec)
+    found = jax.jit(jax.shard_map(pair, in_specs=spec, out_specs=spec))(own)
+  expected = [
+    made(part)(jax.random.fold_in(jax.random.key(0), r), 4, None).index
+    for r, part in enumerate(x.reshape(8, 4, 2))
+  ]
+  np.testing.assert_array_equal(found, np.concatenate(expected))
+  assert len({tuple(one) for one in np.asarray(found).reshape(8, 4)}) > 1
+
+
+def test_a_whole_batch_that_a_mesh_splits_is_paired_as_one(key):
+  mesh = jax.make_mesh((8,), ("data",))
+  x, y = jax.random.normal(key, (16, 3)), jnp.arange(16.0)
+
+  def pair(x, y):
+    near = pairing.optimal(x, block=4)(key, 16, None).index
+    return near, pairing.by_label(y, bandwidth=2.0)(key, 16, None).index
+
+  expected = jax.jit(pair)(x, y)
+  with jax.set_mesh(mesh):
+    split = jax.device_put((x, y), jax.sharding.PartitionSpec("data"))
+    found = jax.jit(pair)(*split)
+  for one, other in zip(found, expected, strict=True):
+    np.testing.assert_array_equal(one, other)

@@ -14,8 +14,9 @@ import numpy as np
 
 from experiments.inputs.scale import Scale
 
-# "inputs", a tree of [b, ...], and "label", for classes [b] int32; in
-# evaluation also "mask" [b] bool, False where a row only pads the last batch.
+# "inputs", a tree of [b, ...], and "label", for classes [b] int32, for numbers
+# [b] float32; in evaluation also "mask" [b] bool, False where a row only pads
+# the last batch.
 # Training batches may have one, too: padded rows are then neither mixed into
 # others nor counted in losses, penalties, metrics and batch norm's statistics.
 Batch = dict[str, Any]
@@ -35,6 +36,8 @@ class Spec(NamedTuple):
     augment: (key, tree of batches) -> the same, on the device, in training
       only; None: nothing.
     label: `jax.ShapeDtypeStruct` of one example's label.
+    unit: of labels that are numbers: what a difference of 1 is in the target's
+      own unit.
   """
 
   inputs: Any
@@ -44,6 +47,7 @@ class Spec(NamedTuple):
   scale: Scale
   augment: Callable[..., Any] | None = None
   label: jax.ShapeDtypeStruct = jax.ShapeDtypeStruct((), np.int32)
+  unit: float = 1.0
 
 
 class Dataset(NamedTuple):
@@ -89,6 +93,7 @@ class Arrays(NamedTuple):
     test_inputs: as `train_inputs`, to test on beside the evaluation examples,
       which then choose between runs; None: there are none.
     test_labels: as `train_labels`.
+    unit: see `Spec`.
   """
 
   train_inputs: Any
@@ -100,6 +105,7 @@ class Arrays(NamedTuple):
   augment: Callable[..., Any] | None = None
   test_inputs: Any = None
   test_labels: np.ndarray | None = None
+  unit: float = 1.0
 
 
 def local_size(name: str, size: int, process_count: int) -> int:

@@ -227,6 +227,7 @@ def measure(data: Arrays) -> Spec:
     scale=own,
     augment=data.augment,
     label=_one_example(data.train_labels),
+    unit=data.unit,
   )
 
 

@@ -8,6 +8,7 @@ and all that methods share.
 from __future__ import annotations
 
 from collections.abc import Sequence
+import functools
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -25,13 +26,18 @@ from jaxmix import mixupe, policies, theory
 
 FREE: frozenset[str] = frozenset()
 VALUES = ("alpha", "beta", "eta")
-PAIRINGS = ("permutation", "roll", "flip", "ring", "between")
+PAIRINGS = (
+  *("permutation", "roll", "flip", "ring", "between"),
+  *("optimal", "by_label"),
+)
 
 _MIXUP = mixing.by_policy(policies.mixup), policies.mixup
 METHODS: dict[str, Entry] = {
   # The theory's terms are those that Mixup would have.
   "erm": Entry(
-    mixing.by_policy(mixing.erm, mixes=False),
+    mixing.by_policy(
+      mixing.erm, functools.partial(mixing.mixed_loss, mixes=False)
+    ),
     policies.mixup,
     refused={"mix_at": "input"},
   ),
@@ -41,6 +47,19 @@ METHODS: dict[str, Entry] = {
     mixing.by_policy(policies.untied), policies.untied, tied=False
   ),
   "dat": Entry(mixing.by_policy(policies.dat), policies.dat, tied=False),
+  # eta is the weight of the mixed loss beside the clean one.
+  "regmixup": Entry(
+    mixing.by_policy(policies.mixup, mixing.regmixup_loss),
+    policies.mixup,
+    penalized=False,
+    refused={
+      "penalty": "approximate",
+      "penalty_at": "clean",
+      "penalty_form": "absolute",
+      "eta_scale": "absolute",
+      "clean_fraction": 1.0,
+    },
+  ),
   "cutmix": Entry(
     mixing.cutmix,
     symmetric=True,
@@ -81,6 +100,7 @@ def recipe(
       "mixupe": dict(tied, eta=eta),
       "untied": dict(alpha=alpha, beta=beta, eta=0.0),
       "dat": dict(alpha=alpha, beta=beta, eta=0.0),
+      "regmixup": dict(alpha=10.0, beta=10.0, eta=1.0),
       "cutmix": dict(alpha=1.0, beta=1.0, eta=0.0),
     }
   )
@@ -102,6 +122,10 @@ KEYS = {
     "a mapping of methods to their alpha, beta and eta",
   ),
   "pairing": domains.choice("permutation", PAIRINGS),
+  # optimal: examples that are matched at once (k-mixup's k).
+  "pairing_block": domains.integer(16, 1, 4096),
+  # by_label: how far labels lie apart, in their unit (C-Mixup's sigma).
+  "pairing_bandwidth": domains.number(1.0, "(0, inf)"),
   # False: one lam a replica, so that results depend on how many there are; with
   # share_lam one lam for all of them, as papers have it.
   "per_example": domains.boolean(True),
@@ -112,6 +136,8 @@ KEYS = {
   "penalty": domains.choice("approximate", ("approximate", "exact", "taylor")),
   "penalty_order": domains.integer(2, 1, 16),
   "penalty_at": domains.choice("clean", mixupe.PENALTY_AT),
+  # relative: eta |L R| / (L^2 + R^2), see `jaxmix.enhance_loss`.
+  "eta_scale": domains.choice("absolute", mixupe.ETA_SCALES),
   "penalty_form": domains.choice("absolute", ("absolute", "release")),
   "clean_pass": domains.choice("split", mixupe.CLEAN_PASSES),
   # A stage of the model, such as stage2; or random, one of all a step, or
@@ -173,7 +199,8 @@ def check(config: ConfigDict) -> None:
 
 def is_enhanced(config: ConfigDict) -> bool:
   """Whether the penalty's pass runs: always for mixupe, even at eta = 0."""
-  return _entry(config).enhanced or config.eta != 0.0
+  entry = _entry(config)
+  return entry.enhanced or (entry.penalized and config.eta != 0.0)
 
 
 def differentiates(config: ConfigDict) -> bool:

@@ -90,6 +90,8 @@ class Entry(NamedTuple):
     tied: whether an alpha given without a beta means Beta(alpha, alpha).
     symmetric: whether Beta(alpha, alpha) is all it can draw from.
     enhanced: whether the penalty's pass always runs, even at eta = 0.
+    penalized: whether eta is the weight of MixupE's penalty; False: it is what
+      the method says, and there is no penalty.
     refused: keys that do not apply, with the only values they may have.
   """
 
@@ -99,4 +101,5 @@ class Entry(NamedTuple):
   tied: bool = True
   symmetric: bool = False
   enhanced: bool = False
+  penalized: bool = True
   refused: Mapping[str, Any] = {}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 import functools
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,19 +13,107 @@ from ml_collections import ConfigDict
 from experiments.inputs.dataset import Batch
 from experiments.methods.method import Method, Outcome, Setting, Values
 import jaxmix
-from jaxmix import replicas
+from jaxmix import passes, replicas
+
+
+class Told(NamedTuple):
+  """What a loss tells beside its value.
+
+  Attributes:
+    metrics: of the training line, means over all replicas.
+    outputs: at the mixed examples, [B, ...].
+    state: the network's, after its passes.
+  """
+
+  metrics: dict[str, jax.Array]
+  outputs: jax.Array
+  state: Any
+
+
+# (setting, values, apply_fn, batch, plan, params, place) -> (this replica's
+# share of the loss, `Told`).
+Loss = Callable[..., tuple[jax.Array, Told]]
+
+
+def mixed_loss(
+  setting, values, apply_fn, batch, plan, params, place, *, mixes=True
+) -> tuple[jax.Array, Told]:
+  """L, the loss at the mixed examples.
+
+  Args:
+    setting: and what follows, see `Loss`.
+    values: none is read.
+    apply_fn: the network.
+    batch: not mixed.
+    plan: mixes it.
+    params: the network's.
+    place: where the plan mixes.
+    mixes: False leaves the inputs as they are, where lam is 1.
+  """
+  del values
+  inputs, mask = batch["inputs"], batch.get("mask")
+  own = functools.partial(apply_fn, params, mask=mask)
+  if place:
+    tap = jaxmix.hidden.at(plan, place)
+    outputs, state = jaxmix.hidden.run(own, inputs, tap)
+  else:
+    outputs, state = own(plan.mix(inputs) if mixes else inputs)
+  loss, total = _mean(setting, batch, plan, outputs)
+  metrics = {
+    "loss": total,
+    "mixup_loss": total,
+    "penalty": jnp.zeros_like(total),
+    "scale": jnp.ones_like(total),
+  }
+  return loss, Told(metrics, outputs, state)
+
+
+def regmixup_loss(
+  setting, values, apply_fn, batch, plan, params, place
+) -> tuple[jax.Array, Told]:
+  """RegMixup: the clean loss + eta * the mixed loss.
+
+  Pinto et al. (2022, https://arxiv.org/abs/2206.14502, eq. (4)), who run both
+  parts as one batch of 2 B: clean_pass=joint. By split, the default, batch norm
+  takes statistics of each part by itself; by separate, in two passes.
+
+  Args:
+    setting: and what follows, see `Loss`.
+    values: eta, the weight of the mixed loss.
+    apply_fn: the network.
+    batch: not mixed.
+    plan: mixes it.
+    params: the network's.
+    place: where the plan mixes.
+  """
+  mask = batch.get("mask")
+  out = passes.run(
+    passes.masked(functools.partial(apply_fn, params), mask),
+    *(batch["inputs"], plan, jaxmix.penalties.approximate()),
+    place=place,
+    count=len(plan.lam),
+    clean_pass=setting.config.clean_pass,
+    has_aux=True,
+  )
+  mixed, mixed_total = _mean(setting, batch, plan, out.logits)
+  clean, clean_total = _mean(setting, batch, None, out.logits_there)
+  eta = values["eta"]
+  metrics = {
+    "loss": clean_total + eta * mixed_total,
+    "mixup_loss": mixed_total,
+    "clean_loss": clean_total,
+  }
+  return clean + eta * mixed, Told(metrics, out.logits, out.aux)
 
 
 def by_policy(
-  policy: Callable[..., jaxmix.MixingPolicy],
-  *,
-  mixes: bool = True,
+  policy: Callable[..., jaxmix.MixingPolicy], loss: Loss = mixed_loss
 ) -> Callable[[Setting], Method]:
   """Returns the `create` of a method that a policy makes.
 
   Args:
     policy: (alpha, beta, per_example=, stratified=) -> policy.
-    mixes: False leaves out the arithmetic of a policy whose lam is 1.
+    loss: what is minimised where MixupE's penalty is not.
   """
 
   def build(setting):
@@ -47,7 +135,7 @@ def by_policy(
         mask=batch.get("mask"),
       )
 
-    gradient = functools.partial(mixed_gradient, setting, mixes)
+    gradient = functools.partial(mixed_gradient, setting, loss)
     return Method(draw, gradient, shares=config.share_lam)
 
   return build
@@ -72,7 +160,7 @@ def cutmix(setting: Setting) -> Method:
       mask=batch.get("mask"),
     )
 
-  return Method(draw, functools.partial(mixed_gradient, setting, True))
+  return Method(draw, functools.partial(mixed_gradient, setting, mixed_loss))
 
 
 def make_pairing(setting: Setting, batch: Batch) -> jaxmix.pairing.Pairing:
@@ -85,12 +173,18 @@ def make_pairing(setting: Setting, batch: Batch) -> jaxmix.pairing.Pairing:
     return jaxmix.pairing.between(
       (partner["inputs"], partner["label"]), mask=partner.get("mask")
     )
+  if name == "optimal":
+    block = setting.config.pairing_block
+    return jaxmix.pairing.optimal(batch["inputs"], block=block)
+  if name == "by_label":
+    bandwidth = setting.config.pairing_bandwidth
+    return jaxmix.pairing.by_label(batch["label"], bandwidth=bandwidth)
   return getattr(jaxmix.pairing, name)
 
 
 def mixed_gradient(
   setting: Setting,
-  mixes: bool,
+  loss: Loss,
   values: Values,
   key: jax.Array,
   apply_fn: Callable[..., Any],
@@ -98,37 +192,17 @@ def mixed_gradient(
   batch: Batch,
   plan: Any,
 ) -> tuple[Outcome, Any]:
-  """The gradient of the mixed loss, enhanced where the config says so.
+  """The gradient of a loss, or of MixupE's where the config says so.
 
   Of several places a step draws one, the same on all replicas: each is a branch
-  of the program. The loss itself is put together from its parts, as a pmean of
-  it would have to wait for that of L and R, which the scale holds.
+  of the program.
   """
   config, task, axis_name, enhanced, places = setting
   inputs, labels = batch["inputs"], batch["label"]
-  mask = batch.get("mask")
-
-  def plain(params, place):
-    own = functools.partial(apply_fn, params, mask=mask)
-    if place:
-      tap = jaxmix.hidden.at(plan, place)
-      outputs, state = jaxmix.hidden.run(own, inputs, tap)
-    else:
-      outputs, state = own(plan.mix(inputs) if mixes else inputs)
-    loss = replicas.mean_share(
-      jaxmix.mixed_loss(task.loss_fn, outputs, plan.targets(labels)),
-      mask,
-      axis_name,
-    )
-    # Told, not differentiated: what replicas average is their gradients, below.
-    total = jax.lax.pmean(jax.lax.stop_gradient(loss), axis_name)
-    return loss, jaxmix.MixupEAux(
-      total, jnp.zeros_like(total), jnp.ones_like(total), outputs, state
-    )
 
   def averaged(loss):
-    (_, aux), grads = jax.value_and_grad(loss, has_aux=True)(params)
-    return aux, jax.lax.pmean(grads, axis_name)
+    (_, told), grads = jax.value_and_grad(loss, has_aux=True)(params)
+    return told, jax.lax.pmean(grads, axis_name)
 
   def enhance(place):
     options = dict(
@@ -137,6 +211,7 @@ def mixed_gradient(
       clean_fraction=config.clean_fraction,
       penalty=make_penalty(config, values.get("moments")),
       mix_at=place,
+      eta_scale=config.eta_scale,
       axis_name=axis_name,
       has_aux=True,
     )
@@ -158,28 +233,50 @@ def mixed_gradient(
     )
 
   def at(place):
-    return enhance(place) if enhanced else averaged(lambda p: plain(p, place))
+    if enhanced:
+      aux, grads = enhance(place)
+      return _told(aux), grads
+    own = functools.partial(loss, setting, values, apply_fn, batch, plan)
+    return averaged(lambda params: own(params, place))
 
   branches = [functools.partial(at, place) for place in places]
   if len(branches) == 1:
-    aux, grads = branches[0]()
+    told, grads = branches[0]()
   else:
     # Replicas fold their number into the same key: no number is so high.
     key_place = jax.random.fold_in(key, 2**32 - 1)
     drawn = jax.random.randint(key_place, (), 0, len(branches))
-    aux, grads = jax.lax.switch(drawn, branches)
+    told, grads = jax.lax.switch(drawn, branches)
+  metrics = dict(told.metrics)
+  for name, hit in task.hits.items():
+    # Weighted as the labels are: either of two even classes is half a hit.
+    hits = jaxmix.mixed_loss(hit, told.outputs, plan.targets(labels))
+    share = replicas.mean_share(hits, batch.get("mask"), axis_name)
+    metrics[name] = jax.lax.pmean(share, axis_name)
+  return Outcome(told.state, metrics), grads
+
+
+def _mean(setting, batch, plan, outputs):
+  """(This replica's share of a loss, the mean): mixed, or without a plan."""
+  labels, loss_fn = batch["label"], setting.task.loss_fn
+  if plan is None:
+    losses = loss_fn(outputs, labels)
+  else:
+    losses = jaxmix.mixed_loss(loss_fn, outputs, plan.targets(labels))
+  share = replicas.mean_share(losses, batch.get("mask"), setting.axis_name)
+  # Told, not differentiated: what replicas average is their gradients.
+  return share, jax.lax.pmean(jax.lax.stop_gradient(share), setting.axis_name)
+
+
+def _told(aux: jaxmix.MixupEAux) -> Told:
   metrics = {
-    "loss": aux.scale * (aux.mixup_loss + values["eta"] * aux.penalty),
+    # From its parts, as a pmean of it would have to wait for L's and R's.
+    "loss": aux.scale * (aux.mixup_loss + aux.eta * aux.penalty),
     "mixup_loss": aux.mixup_loss,
     "penalty": aux.penalty,
     "scale": aux.scale,
   }
-  for name, hit in task.hits.items():
-    # Weighted as the labels are: either of two even classes is half a hit.
-    hits = jaxmix.mixed_loss(hit, aux.logits, plan.targets(labels))
-    share = replicas.mean_share(hits, mask, axis_name)
-    metrics[name] = jax.lax.pmean(share, axis_name)
-  return Outcome(aux.aux, metrics), grads
+  return Told(metrics, aux.logits, aux.aux)
 
 
 def make_penalty(

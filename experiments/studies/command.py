@@ -1,4 +1,4 @@
-"""What every study shares: its flags, its sweeps, its files."""
+"""What studies of tables of sweeps share: how they run, and their files."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 import json
 from typing import Any
 
-from absl import flags, logging
+from absl import logging
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
 from experiments import cli
 from experiments.figures import drawing
+from experiments.studies import options
 from experiments.sweep import grid, results, together, training
 from experiments.workdir import provenance, storage
 
@@ -44,33 +45,23 @@ def run(
     caption: likewise, to a sentence or two.
     draw: likewise, to the picture.
   """
-  # Here and not above: two modules of one process may not define one flag.
-  data_dir = flags.DEFINE_string(
-    "data_dir", None, "The folder of the data sets' files.", required=True
-  )
-  workdir = flags.DEFINE_string(
-    "workdir", None, "The folder of the sweeps.", required=True
-  )
-  out = flags.DEFINE_string(
-    "out", None, "Folder for the table, its numbers and picture.", required=True
-  )
-  chosen = flags.DEFINE_list("sets", list(sets), "The data sets.")
-  smoke = flags.DEFINE_bool(
-    "smoke", False, "Seconds instead of minutes: shows only that it runs."
-  )
 
   def main() -> None:
     logging.set_verbosity(logging.INFO)
     together.use_all_cores()
-    folder = storage.path(out.value)
+    folder = storage.path(options.OUT.value)
     folder.mkdir(parents=True, exist_ok=True)  # or fail, before the minutes
     target = folder / f"{name}.json"
     before = storage.read_json(target)["sets"] if target.exists() else {}
-    for one in chosen.value:
+    for one in options.SETS.value or sets:
       logging.info("%s", one)
-      base, grids = sweeps(one, data_dir.value, smoke=smoke.value)
+      base, grids = sweeps(
+        one, options.DATA_DIR.value, smoke=options.SMOKE.value
+      )
       points = grid.points(grids, base)
-      found = training.run(points, base, storage.path(workdir.value) / one)
+      found = training.run(
+        points, base, storage.path(options.WORKDIR.value) / one
+      )
       before[one] = summarize(found, base)
       summary = {key: before[key] for key in (*sets, *before) if key in before}
       told = caption(summary)

@@ -22,8 +22,8 @@ Metric = Callable[[Mapping[str, float]], float]
 
 
 def error(part: Mapping[str, float]) -> float:
-  """The share of examples that are told wrong."""
-  return 1.0 - part["accuracy"]
+  """The share of examples that are told wrong; of a regression, its RMSE."""
+  return part["rmse"] if "rmse" in part else 1.0 - part["accuracy"]
 
 
 class Estimate(NamedTuple):

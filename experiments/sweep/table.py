@@ -21,8 +21,10 @@ def markdown(found: Sequence[results.Result], over: str = "seed") -> str:
   groups = selection.cells(found, over)
   names = list(dict.fromkeys(key for cell, _ in groups for key in cell))
   ranked = sorted(groups, key=lambda group: _validation(group[1]))
+  numbers = any("rmse" in part for r in found for part in _parts(r))
+  what, scale = ("RMSE", 1.0) if numbers else ("error (%)", 100.0)
   lines = [
-    [*names, f"{over}s", "validation error (%)", "test error (%)", "diverged"]
+    [*names, f"{over}s", f"validation {what}", f"test {what}", "diverged"]
   ]
   lines.append(["---"] * len(names) + ["--:"] * 4)
   for cell, by_run in ranked:
@@ -30,7 +32,7 @@ def markdown(found: Sequence[results.Result], over: str = "seed") -> str:
     told = ["—", "—"]
     for k, part in enumerate(("validation", "test")):
       if whole and part in whole[0]:
-        values = [100.0 * selection.error(r[part]) for r in whole]
+        values = [scale * selection.error(r[part]) for r in whole]
         told[k] = _told(selection.estimate(values))
     lines.append(
       [
@@ -41,6 +43,10 @@ def markdown(found: Sequence[results.Result], over: str = "seed") -> str:
       ]
     )
   return "".join(f"| {' | '.join(line)} |\n" for line in lines)
+
+
+def _parts(result):
+  return [result[part] for part in ("validation", "test") if part in result]
 
 
 def _validation(by_run) -> float:

@@ -141,7 +141,7 @@ def _result(
       **{
         part: {
           field: [round(line[part][field], 6) for line in curve]
-          for field in ("accuracy", "loss")
+          for field in ("accuracy", "rmse", "loss")
           if field in curve[0][part]
         }
         for part in last

@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from experiments import domains, registry
 from experiments.inputs.dataset import Spec
-from experiments.tasks import attacks, classification, cosine
+from experiments.tasks import attacks, classification, cosine, regression
 from experiments.tasks.task import Measure, Task
 
 FREE: frozenset[str] = frozenset()
@@ -36,11 +36,15 @@ TASKS: dict[str, Entry] = {
     classification.create, classification.measures, classification.every
   ),
   "cosine": Entry(cosine.create, cosine.measures, cosine.measures),
+  "regression": Entry(
+    regression.create, regression.measures, regression.measures
+  ),
 }
 
 
 KEYS = {
-  "task": domains.entry("classification", TASKS),  # cosine: label embeddings
+  # cosine: label embeddings; regression: squared loss of a target of numbers.
+  "task": domains.entry("classification", TASKS),
   **classification.KEYS,
   **cosine.KEYS,
   **attacks.KEYS,
@@ -52,6 +56,7 @@ def check(config: ConfigDict) -> None:
   _entry(config)
   classification.check(config)
   cosine.check(config)
+  regression.check(config)
 
 
 def create(config: ConfigDict, spec: Spec) -> Task:

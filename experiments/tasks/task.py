@@ -63,9 +63,9 @@ class Task(NamedTuple):
   Attributes:
     num_outputs: the network's.
     loss_fn: (outputs, labels) -> [B], the loss that is trained, target-linear.
-    link: "softmax" or "sigmoid", the gradient of the log-partition h of a loss
-      h(f) - y f; None where loss_fn is none, which refuses MixupE's penalty.
-      (The penalty itself is of loss_fn, smoothed labels and all.)
+    link: "softmax", "sigmoid" or "identity", the gradient of the log-partition
+      h of a loss h(f) - y f; None where loss_fn is none, which refuses MixupE's
+      penalty. (The penalty itself is of loss_fn, smoothed labels and all.)
     hits: name -> (outputs, labels) -> [B], what training lines tell beside the
       loss; under mixing, weighted as the labels are. Finite: a run stops at a
       training metric that is not.

@@ -42,7 +42,7 @@ def test_every_method_resolves_on_every_config(name, method):
   config = common.resolve(get(name, f"method={method}"))
   recipe = config.recipe[method]
   assert (config.alpha, config.beta) == (recipe.alpha, recipe.beta)
-  assert (config.eta > 0) == (method == "mixupe")
+  assert (config.eta > 0) == (method in ("mixupe", "regmixup"))
   assert methods.is_enhanced(config) == (method == "mixupe")
 
 

@@ -83,8 +83,13 @@ def assert_close(a, b, rtol=2e-4, atol=2e-5):
     {"method": "mixupe", "clean_pass": "joint", "penalty_at": "mixed"},
     {"method": "mixupe", "clean_pass": "separate", "eta": 0.5},
     {"method": "mixupe", "penalty": "taylor"},
+    {"method": "regmixup", "eta": 0.5},
+    {"clean_pass": "separate", "eta": 2.0, "eta_scale": "relative"},
   ],
-  ids=["mixup", "split", "mixed", "separate", "taylor"],
+  ids=[
+    *("mixup", "split", "mixed", "separate", "taylor"),
+    *("regmixup", "relative"),
+  ],
 )
 def test_one_times_64_equals_eight_times_8(monkeypatch, changes):
   """Loss, gradient, batch statistics and Polyak, given the same pairs."""

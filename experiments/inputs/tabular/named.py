@@ -23,7 +23,9 @@ _MNIST_FILES = tuple(
 )
 
 
-def load(name: str, data_dir: str, target: str = "") -> Table:
+def load(
+  name: str, data_dir: str, target: str = "", *, numeric: bool = False
+) -> Table:
   """Returns one of `uci.SETS`, from UCI's files or from OpenML's copy.
 
   Rows are put in the order of their values, as the copies of one set differ in
@@ -35,6 +37,7 @@ def load(name: str, data_dir: str, target: str = "") -> Table:
       with them; or OpenML's NAME.arff, also in a folder openml-arff. A set that
       UCI has not is fetched from OpenML if it is not there.
     target: the set's other target, where it has one (abalone: rings3).
+    numeric: whether the target is taken for a number, and no class.
 
   Raises:
     FileNotFoundError: if the files are missing: which, and where they are from.
@@ -46,11 +49,16 @@ def load(name: str, data_dir: str, target: str = "") -> Table:
       f"target must be one of {', '.join([known.label, *known.cuts])} for "
       f"dataset={name!r}; got {target!r}."
     )
-  found = _table(name, known, data_dir)
+  if numeric and target in known.cuts:
+    raise ValueError(
+      f"target={target!r} of dataset={name!r} is one of classes, and does not "
+      "apply to task='regression'."
+    )
+  found = _table(name, known, data_dir, numeric)
   for what, expected, got in (
     ("rows", known.rows, len(found.labels)),
     ("columns beside the target", known.features, len(found.columns)),
-    ("classes", known.classes, len(found.classes)),
+    ("classes", known.classes, len(np.unique(found.labels))),
   ):
     _check_size(found.source, name, what, expected, got)
   if target in known.cuts:
@@ -92,7 +100,7 @@ def load_mnist(data_dir: str) -> Table:
   return Table(str(found[0].parent), tuple(columns), labels, classes)
 
 
-def _table(name: str, known: Known, data_dir: str) -> Table:
+def _table(name: str, known: Known, data_dir: str, numeric: bool) -> Table:
   folders = _folders(data_dir, (name, known.folder))
   places = [*folders, _folders(data_dir, ("openml-arff",))[-1]]
   copy = f"{known.arff}.arff"
@@ -110,13 +118,14 @@ def _table(name: str, known: Known, data_dir: str) -> Table:
     )
   else:
     try:
-      return openml.fetch(str(known.openml), data_dir, known.target)
+      which = str(known.openml)
+      return openml.fetch(which, data_dir, known.target, numeric=numeric)
     except OSError:  # no network, or no place for a cache
       raise _missing(
         name, places, copy, f"openml.org/d/{known.openml}"
       ) from None
   _check_size(cells.source, name, "rows", known.rows, len(cells.rows))
-  return table.from_cells(cells, known.target)
+  return table.from_cells(cells, known.target, numeric=numeric)
 
 
 def _read_uci(known: Known, paths: Sequence[pathlib.Path]) -> Cells:

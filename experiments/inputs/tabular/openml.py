@@ -14,7 +14,9 @@ from experiments.inputs.tabular.cells import Cell
 from experiments.inputs.tabular.table import Column, Table
 
 
-def fetch(which: str, data_dir: str, target: str = "") -> Table:
+def fetch(
+  which: str, data_dir: str, target: str = "", *, numeric: bool = False
+) -> Table:
   """Returns a data set of openml.org, from its cache or from there.
 
   Args:
@@ -23,6 +25,7 @@ def fetch(which: str, data_dir: str, target: str = "") -> Table:
     data_dir: the cache goes to its folder openml; "": to scikit-learn's own
       place.
     target: the column to tell; "": the data set's own.
+    numeric: whether its values are numbers, and no classes.
 
   Raises:
     ConnectionError: if it is not in the cache and openml.org is not reached.
@@ -64,10 +67,10 @@ def fetch(which: str, data_dir: str, target: str = "") -> Table:
     ) from None
   for warning in told:
     logging.warning("openml:%s: %s", which, warning.message)
-  return _table(f"openml:{which}", found)
+  return _table(f"openml:{which}", found, numeric)
 
 
-def _table(source: str, found: Any) -> Table:
+def _table(source: str, found: Any, numeric: bool) -> Table:
   if len(found.target_names) != 1:
     raise ValueError(
       f"target: name the column of {source} that is to be told; it has "
@@ -84,7 +87,7 @@ def _table(source: str, found: Any) -> Table:
       values = np.where(np.isnan(values), -1, values).astype(np.int32)
       kind = tuple(str(category) for category in kind)
     columns.append(Column(name, values, kind))
-  labels, classes = table.classify(
+  labels, classes = (table.measure if numeric else table.classify)(
     source,
     found.target_names[0],
     [_cell(value) for value in found.target],

@@ -1,4 +1,4 @@
-"""What a table is: columns of numbers or of categories, and a class a row.
+"""What a table is: columns of numbers or of categories, and a target a row.
 
 Readers make `Cells` of a file; `from_cells` makes a `Table` of them, and finds
 out which columns hold numbers and which categories.
@@ -36,13 +36,14 @@ class Column(NamedTuple):
 
 
 class Table(NamedTuple):
-  """A table with a class a row.
+  """A table with a class, or a number, to tell a row.
 
   Attributes:
     source: where it is from.
     columns: without the one to tell.
-    labels: [n] int32, indices of `classes`.
-    classes: the names of the classes, each of which some row has.
+    labels: [n] int32, indices of `classes`; or float64.
+    classes: the names of the classes, each of which some row has; () where the
+      target is a number.
   """
 
   source: str
@@ -51,22 +52,23 @@ class Table(NamedTuple):
   classes: tuple[str, ...]
 
 
-def from_cells(cells: Cells, target: str) -> Table:
+def from_cells(cells: Cells, target: str, *, numeric: bool = False) -> Table:
   """Returns the table whose classes are the values of one column.
 
   Args:
     cells: of a file.
     target: the column's name.
+    numeric: whether its values are numbers, and no classes.
 
   Raises:
     ValueError: naming file, line and column.
   """
   index = _target(cells, target)
   columns = [_column(cells, k) for k in range(len(cells.names)) if k != index]
+  values = [row[index] for row in cells.rows]
   # Of one kind throughout, so that 1 and 1.0 are one class.
-  labels, classes = classify(
-    cells.source, target, [row[index] for row in cells.rows], cells.places
-  )
+  read = measure if numeric else classify
+  labels, classes = read(cells.source, target, values, cells.places)
   return Table(cells.source, tuple(columns), labels, classes)
 
 
@@ -84,12 +86,7 @@ def classify(
   Raises:
     ValueError: if a value is missing, or all are the same.
   """
-  for value, place in zip(values, places, strict=True):
-    if value is None:
-      raise ValueError(
-        f"{place}: the target {target!r} is missing; a row without a "
-        "class cannot be learned from: leave it out of the file."
-      )
+  _check_present(target, values, places, "class")
   numbers = [number(value) for value in values]
   names: list[str] = [text(value) for value in values if value is not None]
   if all(value is not None for value in numbers):
@@ -106,17 +103,64 @@ def classify(
   return np.array([of[name] for name in names], np.int32), tuple(classes)
 
 
+def measure(
+  source: str, target: str, values: Sequence[Cell], places: Sequence[str]
+) -> tuple[np.ndarray, tuple[str, ...]]:
+  """Returns a target's values as numbers, float64, and no classes.
+
+  Args:
+    source: for messages.
+    target: the column's name.
+    values: its cells.
+    places: where each of them stands.
+
+  Raises:
+    ValueError: if a value is missing or no finite number, or all are the same.
+  """
+  _check_present(target, values, places, "number")
+  found = [number(value) for value in values]
+  for x, value, place in zip(found, values, places, strict=True):
+    if x is None or not math.isfinite(x):
+      raise ValueError(
+        f"{place}: the target {target!r} must be a finite number for "
+        f"task='regression', got {value!r}; of classes leave task at "
+        "'classification'."
+      )
+  numbers = np.array(found, np.float64)
+  if len(numbers) and numbers.min() == numbers.max():
+    raise ValueError(
+      f"{source}: the target {target!r} must have two values or more, got "
+      f"{numbers[0]:g} only."
+    )
+  return numbers, ()
+
+
+def _check_present(target, values, places, what):
+  for value, place in zip(values, places, strict=True):
+    if value is None:
+      raise ValueError(
+        f"{place}: the target {target!r} is missing; a row without a "
+        f"{what} cannot be learned from: leave it out of the file."
+      )
+
+
 def report(table: Table) -> None:
   """Logs what the table holds, and warns of columns that may be IDs."""
-  counts = np.bincount(table.labels, minlength=len(table.classes))
+  if table.classes:
+    counts = np.bincount(table.labels, minlength=len(table.classes))
+    pairs = zip(table.classes, counts, strict=True)
+    target = f"classes {_some([f'{c}: {n}' for c, n in pairs])}"
+  else:
+    low, high = table.labels.min(), table.labels.max()
+    target = f"a target from {low:g} to {high:g}"
   categorical = [c.name for c in table.columns if c.categories is not None]
   logging.info(
-    "%s: %d rows, %d columns%s; classes %s.",
+    "%s: %d rows, %d columns%s; %s.",
     table.source,
     len(table.labels),
     len(table.columns),
     f" (of categories: {_some(categorical, 10)})" if categorical else "",
-    _some([f"{c}: {n}" for c, n in zip(table.classes, counts, strict=True)]),
+    target,
   )
   for column in table.columns:
     if _numbers_its_rows(column):

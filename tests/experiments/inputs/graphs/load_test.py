@@ -113,7 +113,7 @@ def test_it_learns_stars_from_paths(stars, tmp_path, method):
     (
       {"mix_at": "input"},
       TypeError,
-      r"x.nodes must be floating point to be mixed, got int16.*\(mix_at\)",
+      r"x must be floating point to be mixed, got int16 in x.nodes.*\(mix_at\)",
     ),
     (
       {"method": "cutmix", "mix_at": "input"},

@@ -44,6 +44,7 @@ def folder(tmp_path_factory):
 
 def config(**changes):
   values = inputs.defaults().to_dict() | {"seed": 0, "target": "y"}
+  values |= {"task": "classification"}
   return ConfigDict(values | changes)
 
 
