@@ -65,6 +65,7 @@ def test_no_command_is_left_untested():
     "python -m experiments.inputs.prepare",
     "python -m experiments.main",
     "python -m experiments.report DIR",
+    "python -m experiments.sweep",
   ]
 
 
@@ -113,7 +114,7 @@ def test_the_imagenet_commands_from_a_folder_to_a_report(tmp_path):
     for k in range(20):
       pixels = generator.integers(0, 256, (80, 96, 3)).astype(np.uint8)
       image.fromarray(pixels).save(tmp_path / "jpegs" / label / f"{k}.jpg")
-  full, prepare, smoke, report = commands()[2:]
+  full, prepare, smoke, report = commands()[2:6]
 
   def local(command, workdir):
     for word, path in (
@@ -146,6 +147,26 @@ def test_the_imagenet_commands_from_a_folder_to_a_report(tmp_path):
   done = run(local(report, "runs"))
   assert (tmp_path / "report" / "curves.png").exists()
   assert "smoke" in done.stdout and "full" in done.stdout
+
+
+def test_a_sweep_over_a_table_of_ones_own(tmp_path):
+  generator = np.random.default_rng(0)
+  rows = generator.normal(size=(60, 3))
+  lines = ["width,height,colour,kind"]
+  for a, b, c in rows:
+    colour, kind = ("red", "blue")[c > 0], ("fox", "owl")[a + b > 0]
+    lines.append(f"{a:.3f},{b:.3f},{colour},{kind}")
+  (tmp_path / "mine.csv").write_text("\n".join(lines))
+  (command,) = (c for c in commands() if "experiments.sweep" in c)
+  command = command.replace("TABLE", str(tmp_path / "mine.csv"))
+  command = command.replace("COLUMN", "kind").replace(
+    "DIR", str(tmp_path / "d")
+  )
+  run(command, "--config.epochs=2", "--config.eval_every_epochs=2")
+  table = (tmp_path / "d" / "table.md").read_text().splitlines()
+  assert len(table) == 2 + 1 + 2 * 2 and table[0].startswith("| method | ")
+  lines = (tmp_path / "d" / "results.jsonl").read_text().splitlines()
+  assert len(lines) == 5 * 5 and '"test"' in lines[0]
 
 
 def test_the_table_is_the_committed_result():

@@ -20,8 +20,8 @@ Published: MixupE below Mixup in test error for all three networks, more so for
 VGG-11 and VGG-13 than for LeNet (table 5, five trials). `:compare` runs ERM,
 Mixup and MixupE with five seeds, in one process. Evaluations are of the
 validation clips, which are there to choose by, and show the model as it is,
-which is the paper's, and its Polyak average; the test clips are for
-`python -m experiments.sweep`.
+which is the paper's, and its Polyak average; the test clips have a line at the
+end, which is what reports tell.
 
 Cost: the clips are held in memory, 2 GB for version 0.01. `:smoke` (a LeNet of
 4 channels, split by speakers) takes under a minute on a CPU for a folder of
