@@ -154,7 +154,7 @@ def test_a_sweep_over_a_table_of_ones_own(tmp_path):
   rows = generator.normal(size=(60, 3))
   lines = ["width,height,colour,kind"]
   for a, b, c in rows:
-    colour, kind = ("red", "blue")[c > 0], ("fox", "owl")[a + b > 0]
+    colour, kind = ("red", "blue")[int(c > 0)], ("fox", "owl")[int(a + b > 0)]
     lines.append(f"{a:.3f},{b:.3f},{colour},{kind}")
   (tmp_path / "mine.csv").write_text("\n".join(lines))
   (command,) = (c for c in commands() if "experiments.sweep" in c)
