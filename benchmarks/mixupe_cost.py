@@ -1,14 +1,15 @@
 """What MixupE costs: whole training steps beside Mixup's.
 
   python -m benchmarks.mixupe_cost [--model=resnet20 --batch=32 --size=32]
-    [--rounds=6] [--cores=N] [--out=FILE.json]
+    [--rounds=20] [--cores=N] [--out=FILE.json]
 
 The steps are those of `experiments.main` (draw, mix, gradient, optimiser,
-Polyak average), one replica on one device, taking turns. Beside the times
-stands the compiled program's own count of operations, which no load disturbs,
-and the prediction for it: a clean pass over a fraction rho of the batch makes
-the step 1 + rho times Mixup's. The exact penalty carries a tangent through its
-pass, forward and back, which doubles that pass; no prediction is given for it.
+Polyak average), one replica on one device, taking turns. The ratios are medians
+over the rounds, with the range of four in five of them. Beside the times stands
+the compiled program's own count of operations, which no load disturbs, and the
+prediction for it: a clean pass over a fraction rho of the batch makes the step
+1 + rho times Mixup's. The exact penalty carries a tangent through its pass,
+forward and back, which doubles that pass; no prediction is given for it.
 
 Last comes config.monitor=theory: one call of it, in steps of Mixup.
 
@@ -89,6 +90,7 @@ def measure(
         "median_ms": 1e3 * float(np.median(own.wall)),
         "cpu_ms": 1e3 * float(np.median(own.cpu)),
         "ratio": float(np.median(own.wall / mixup.wall)),
+        "ratio_spread": _spread(own.wall / mixup.wall),
         "cpu_ratio": float(np.median(own.cpu / mixup.cpu)),
         "gflop": flops / 1e9,
         "flop_ratio": flops / mixup_flops,
@@ -103,6 +105,11 @@ def measure(
     "steps_by_cpu": float(np.median(watch.cpu / mixup.cpu)),
   }
   return rows, monitor
+
+
+def _spread(ratios: np.ndarray) -> list[float]:
+  """Where four in five of the rounds' ratios lie."""
+  return [float(end) for end in np.quantile(ratios, (0.1, 0.9))]
 
 
 def _compile(overrides, model, batch, size):
@@ -168,7 +175,8 @@ def table(rows: Sequence[dict[str, Any]]) -> str:
   def cells(row):
     yield row["name"]
     yield f"{row['median_ms']:.1f}"
-    yield f"{row['ratio']:.2f}"
+    low, high = row["ratio_spread"]
+    yield f"{row['ratio']:.2f} ({low:.2f} to {high:.2f})"
     yield f"{row['cpu_ratio']:.2f}"
     yield f"{row['gflop']:.3f}"
     yield f"{row['flop_ratio']:.2f}"
@@ -196,7 +204,7 @@ def main(argv: Sequence[str]) -> dict[str, Any]:
   parser.add_argument("--batch", type=int, default=32)
   parser.add_argument("--size", type=int, default=32, help="side, pixels")
   parser.add_argument("--examples", type=int, default=64, help="monitored")
-  parser.add_argument("--rounds", type=int, default=6)
+  parser.add_argument("--rounds", type=int, default=20)
   parser.add_argument("--cores", type=int, help="how many to use; all")
   parser.add_argument("--out", help="JSON file to write")
   options = parser.parse_args(argv)

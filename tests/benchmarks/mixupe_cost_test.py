@@ -33,6 +33,8 @@ def test_every_variant_has_a_row_with_finite_positive_figures(result):
   for row in result["rows"]:
     for key in ("median_ms", "cpu_ms", "ratio", "gflop", "flop_ratio"):
       assert 0 < row[key] < math.inf
+    low, high = row["ratio_spread"]
+    assert low <= row["ratio"] <= high
   for line, name in zip(
     mixupe_cost.table(result["rows"]).splitlines()[2:],
     mixupe_cost.VARIANTS,
