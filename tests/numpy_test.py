@@ -84,6 +84,7 @@ VALUES = {
   "inputs": X,
   "j": 2,
   "key": KEY,
+  "bandwidth": 1.0,
   "labels": Y,
   "lam": np.float32(0.75),
   "logit_fn": lambda x: x @ jnp.asarray(WEIGHTS),

@@ -46,21 +46,21 @@ def run(
     draw: likewise, to the picture.
   """
 
+  given = options.define()
+
   def main() -> None:
     logging.set_verbosity(logging.INFO)
     together.use_all_cores()
-    folder = storage.path(options.OUT.value)
+    folder = storage.path(given.out.value)
     folder.mkdir(parents=True, exist_ok=True)  # or fail, before the minutes
     target = folder / f"{name}.json"
     before = storage.read_json(target)["sets"] if target.exists() else {}
-    for one in options.SETS.value or sets:
+    for one in given.sets.value or sets:
       logging.info("%s", one)
-      base, grids = sweeps(
-        one, options.DATA_DIR.value, smoke=options.SMOKE.value
-      )
+      base, grids = sweeps(one, given.data_dir.value, smoke=given.smoke.value)
       points = grid.points(grids, base)
       found = training.run(
-        points, base, storage.path(options.WORKDIR.value) / one
+        points, base, storage.path(given.workdir.value) / one
       )
       before[one] = summarize(found, base)
       summary = {key: before[key] for key in (*sets, *before) if key in before}

@@ -346,20 +346,20 @@ def draw(league: Mapping[str, Any], text: str, target: Any) -> None:
     drawing.save(figure, text, target)
 
 
-def main() -> None:
+def main(given: options.Options) -> None:
   """Trains what is missing, and writes the league."""
   logging.set_verbosity(logging.INFO)
-  smoke = options.SMOKE.value
-  out = storage.path(options.OUT.value)
+  smoke = given.smoke.value
+  out = storage.path(given.out.value)
   out.mkdir(parents=True, exist_ok=True)
   target = out / "league.json"
   sets = json.loads(target.read_text())["sets"] if target.exists() else {}
-  for name in options.SETS.value or SETS:
+  for name in given.sets.value or SETS:
     logging.info("%s", name)
     base = make_config(
-      name, options.DATA_DIR.value, epochs=1.0 if smoke else 25.0
+      name, given.data_dir.value, epochs=1.0 if smoke else 25.0
     )
-    folder = storage.path(options.WORKDIR.value) / name
+    folder = storage.path(given.workdir.value) / name
     sets[name] = train(name, base, folder, smoke)
     sets = {k: sets[k] for k in (*SETS, *sets) if k in sets}
     league = compare(sets)
@@ -375,4 +375,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-  cli.run(main, resumable=True)
+  OPTIONS = options.define()
+  cli.run(lambda: main(OPTIONS), resumable=True)

@@ -37,7 +37,9 @@ class Graphs:
   Example:
     >>> path = jnp.array([[[0, 1], [1, 0], [1, 2], [2, 1]]])
     >>> three, four = jnp.array([3]), jnp.array([4])
-    >>> graphs = Graphs(jnp.array([[0, 1, 0]]), path, three, four, num_labels=2)
+    >>> graphs = jaxmix.models.Graphs(
+    ...   jnp.array([[0, 1, 0]]), path, three, four, num_labels=2
+    ... )
     >>> model = jaxmix.models.create("gin", 2)
     >>> model.apply(model.init(jax.random.key(0), graphs), graphs).shape
     (1, 2)

@@ -179,7 +179,8 @@ def adaptive_pool(x: chex.Array, size: int) -> chex.Array:
     [B, n, n, C] float32.
 
   Example:
-    >>> adaptive_pool(jnp.arange(3.0)[None, None, :, None], 2)[0, 0, :, 0]
+    >>> row = jnp.arange(3.0)[None, None, :, None]
+    >>> jaxmix.models.vgg.adaptive_pool(row, 2)[0, 0, :, 0]
     Array([0.5, 1.5], dtype=float32)
   """
   if size == 1:

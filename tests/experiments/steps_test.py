@@ -18,7 +18,8 @@ REPLICAS = 8
 
 def make_config(arg=None, **changes):
   config = digits.get_config(arg)
-  config.model_options.width = 4
+  if changes.get("model") != "mlp":
+    config.model_options.width = 4
   config.batch_size = 64
   config.update(changes)
   return common.resolve(config)
@@ -301,7 +302,6 @@ def test_what_padded_rows_hold_does_not_matter(method, changes):
 
 def test_several_steps_a_dispatch_are_the_same_steps():
   config = make_config("method=mixupe", model="mlp")
-  del config.model_options["width"]
   mapped = parallel.create("pmap", make_steps(config))
   batches = [batch_of(config, k) for k in range(4)]
   key, values = jax.random.key(1), methods.values(config)
@@ -334,7 +334,6 @@ def test_replicas_and_steps_draw_different_lam(monkeypatch):
   monkeypatch.setattr(methods, "create", spied)
   # alpha = 1: at 0.2 several lam round to exactly 1.
   config = make_config("method=mixup,alpha=1.0", model="mlp")
-  del config.model_options["width"]
   mapped = parallel.create("pmap", make_steps(config))
   state = mapped.init(jax.random.key(0))
   for k in range(2):
@@ -362,7 +361,6 @@ def drawn_lams(monkeypatch, arg, replicas):
     return method._replace(draw=draw)
 
   config = make_config(f"{arg},alpha=1.5,beta=0.5", model="mlp")
-  del config.model_options["width"]
   with monkeypatch.context() as patch:
     patch.setattr(methods, "create", spied)
     own = make_steps(config)
@@ -472,7 +470,6 @@ def test_pgd_is_the_stronger_attack_on_a_trained_network():
   config = make_config(
     "method=erm,pgd_epsilon=0.1,pgd_steps=10", model="mlp", polyak_rate=0.9
   )
-  del config.model_options["width"]
   own = make_steps(config)
   mapped = parallel.create("pmap", own)
   state = mapped.init(jax.random.key(0))

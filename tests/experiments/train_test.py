@@ -214,7 +214,7 @@ def test_a_loss_that_is_not_finite_names_the_step_and_keeps_checkpoints(
   config = quick_config(
     "method=erm",
     optimizer="sgd",
-    learning_rate=1e30,
+    learning_rate=1e6,
     warmup_steps=8,
     final_learning_rate_ratio=1.0,
     checkpoint_every=1,

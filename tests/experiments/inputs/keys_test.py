@@ -22,6 +22,7 @@ def test_defaults_pass_and_are_made_anew():
     (dict(image_size=300), "image_size must .* resize_size=256, .* got 300"),
     (dict(image_size=0), "image_size must be .*got 0"),
     (dict(shuffle_buffer=1), "shuffle_buffer must be .* from 2 .*got 1"),
+    (dict(shuffle_lanes=0), "shuffle_lanes must be .* from 1 .*got 0"),
     (dict(interpolation="nearest"), "interpolation must be one of .*'nearest'"),
     (
       dict(max_unreadable_fraction=1.5),
@@ -31,7 +32,7 @@ def test_defaults_pass_and_are_made_anew():
       dict(max_unreadable_fraction=float("nan")),
       r"max_unreadable_fraction must .*got nan",
     ),
-    (dict(randaugment="2"), "randaugment must be .*such as .2,15., got '2'"),
+    (dict(randaugment="2"), "randaugment must be .*such as .2,15.,.* got '2'"),
     (dict(randaugment="0,15"), "randaugment must be .*got '0,15'"),
     (dict(randaugment="2,31"), "randaugment must be .*got '2,31'"),
     (dict(randaugment="2,nan"), "randaugment must be .*got '2,nan'"),

@@ -57,7 +57,11 @@ def copy(workdir, tmp_path):
     ('{"split": "eval"}\n', 1, "step must be an integer, got None"),
     (LINES[0] + '{"split": "eval"}', 2, "step must be an integer, got None"),
     ('{"step": "5", "split": "eval"}\n', 1, "must be an integer, got '5'"),
-    ('{"step": 5, "split": 1}\n', 1, "split must be one of train, eval; got 1"),
+    (
+      '{"step": 5, "split": 1}\n',
+      1,
+      "split must be one of train, eval, test; got 1",
+    ),
     (LINES[0] + '{"step": 5, "spl\n', 2, ""),  # whole lines end so
     (LINES[0] + LINES[1].replace("eval", "\xe9val"), 2, "utf-8"),
     (LINES[0] + "[" * 100_000 + "\n", 2, ""),

@@ -1,6 +1,5 @@
 """Cells to columns and classes: what is found out, and what is refused."""
 
-import logging
 
 import numpy as np
 import pytest
@@ -122,7 +121,7 @@ def test_classes_and_counts_are_told_and_ids_warned_of(caplog):
   row_id = Column("row_id", np.arange(n)[::-1].astype(float))
   names = Column("who", np.arange(n), tuple("abcdef"))
   labels = np.array([0, 1, 1, 1, 0, 1], np.int32)
-  with caplog.at_level(logging.INFO):
+  with caplog.at_level("INFO", logger="absl"):
     table.report(
       Table("t", (kept, sparse, code, row_id, names), labels, ("n", "y"))
     )

@@ -46,5 +46,5 @@ def test_a_run_goes_on_with_its_own_files_alone(folder, tmp_path):
   smaller = prepared(folder, tmp_path / "smaller", shards=2, shorter_side=4)
   for data_dir in (other, smaller):
     config.data_dir = data_dir
-    with pytest.raises(ValueError, match="files: '24 records in 4 files, dig"):
+    with pytest.raises(ValueError, match="data: '24 records in 4 files, dig"):
       train.train_and_evaluate(config, workdir)
