@@ -1,6 +1,5 @@
 """Cells to columns and classes: what is found out, and what is refused."""
 
-
 import numpy as np
 import pytest
 
