@@ -54,8 +54,8 @@ KEYS = {
   # In memory, or a tfds name: "NAME/CONFIG:VERSION".
   "dataset": domains.text("digits"),
   "data_dir": domains.folder(""),  # local or gs://; "" is tfds's own default
-  "batch_size": domains.integer(128, 1, 2**20),  # global
-  "eval_batch_size": domains.integer(512, 1, 2**20),  # global
+  "batch_size": domains.integer(128, 1, 2**24),  # global
+  "eval_batch_size": domains.integer(512, 1, 2**24),  # global
   # Tables and graphs, which come without a split of their own.
   "target": domains.text("", empty=True),  # a column; "" is the set's own
   # None: the run's seed.
