@@ -49,6 +49,8 @@ def run(
   shared = memory.Loaded()
   configs = [_resolved(point, shared) for point in points]
   groups = _group(configs, shared)
+  # What is wrong with a model or a method shows here, before anything is there.
+  built = {group[0]: _build(configs[group[0]], shared) for group in groups}
   folder.mkdir(parents=True, exist_ok=True)
   with lock.hold(folder), preemption.Watch() as watch:
     swept = {key for point in points for key in point.keys}
@@ -62,8 +64,10 @@ def run(
     path = folder / "results.jsonl"
     before = results.read(path)
     known = _Known(points, folder / "config.json", asked, before)
-    todo = [[i for i in group if points[i] not in known] for group in groups]
-    count = sum(map(len, todo))
+    todo = {
+      group[0]: [i for i in group if points[i] not in known] for group in groups
+    }
+    count = sum(map(len, todo.values()))
     logging.info(
       "%d runs, %d of them done, in %d program(s).",
       len(points),
@@ -75,19 +79,24 @@ def run(
     elif count:
       described.write(folder, asked, step=0)
     clock = _Clock(count)
-    for group in filter(None, todo):
-      _train(points, configs, shared, group, path, number, clock, watch)
+    for first, group in todo.items():
+      if group:
+        program = built[first]
+        _train(
+          points, configs, shared, program, group, path, number, clock, watch
+        )
     found = _Known(points, folder / "config.json", asked, results.read(path))
   return [found[point] for point in points]
 
 
-def _train(points, configs, shared, group, path, number, clock, watch) -> None:
+def _train(
+  points, configs, shared, program, group, path, number, clock, watch
+) -> None:
   """Trains the runs of one program, and writes each down."""
   own = [configs[i] for i in group]
   gathered = together.gather(
     own, [memory.load(config, shared) for config in own]
   )
-  program = together.Program(own[0], together.common(gathered.spec))
   # As many side by side in each round: all rounds are one program.
   rounds = -(-len(group) // (number or capacity.choose(program, gathered)))
   width = -(-len(group) // rounds)
@@ -233,6 +242,11 @@ def _resolved(point: Point, shared: memory.Loaded) -> ConfigDict:
     )
   _, spec = memory.load(config, shared)
   return common.in_steps(config, spec.num_train)
+
+
+def _build(config: ConfigDict, shared: memory.Loaded) -> together.Program:
+  _, spec = memory.load(config, shared)
+  return together.Program(config, together.common(spec))
 
 
 def _group(

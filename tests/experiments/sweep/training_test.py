@@ -183,6 +183,10 @@ def test_a_wrong_run_is_named_before_any_trains(parts, tmp_path):
   with pytest.raises(ValueError, match=r"'alpha': -1.0.*alpha must lie in"):
     training.run(points, base, tmp_path / "new")
   assert not (tmp_path / "new").exists()
+  points, base = make(["mix_at=input,stage9;seed=0"], PARTS)
+  with pytest.raises(ValueError, match="mix_at must be a stage of model='mlp'"):
+    training.run(points, base, tmp_path / "new")
+  assert not (tmp_path / "new").exists()
   points, base = make(["seed=0"], SMALL + ",dataset=imagenet2012")
   with pytest.raises(ValueError, match="dataset: runs are trained together"):
     training.run(points, base, tmp_path / "new")
