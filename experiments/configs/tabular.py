@@ -24,7 +24,13 @@ Published: MixupE below Mixup and ERM in test error on most sets (table 4, five
 trials). `:compare` runs the three with five seeds, in one process. Evaluations
 show the model as it is, which is the paper's, and its Polyak average.
 
-Cost: `:smoke` (iris, 2 epochs) ends in seconds on a CPU.
+Ours: `python -m experiments.studies.tabular` trains the paper's grid, 275 runs
+on each set, and writes experiments/results/tabular. It says how MixupE and
+Mixup differ, seed by seed; the numbers of table 4 were not at hand to compare
+with.
+
+Cost: `:smoke` (iris, 2 epochs) ends in seconds on a CPU. The grid takes 15
+seconds on iris and 6 minutes on letter, on two cores.
 """
 
 from ml_collections import ConfigDict
