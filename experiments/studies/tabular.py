@@ -213,6 +213,7 @@ def _panels(
         panel.plot(
           [told["low"], told["high"]],
           [row + offset] * 2,
+          "-",
           color=color,
           linewidth=2,
         )
@@ -247,6 +248,8 @@ def caption(summary: Mapping[str, Any]) -> str:
     ("error", "error"),
     ("loss", "likelihood"),
     ("calibration_error", "calibration"),
+    ("scaled_loss", "likelihood after temperature scaling"),
+    ("scaled_calibration_error", "calibration after it"),
   ):
     better, worse, open_ = counts(field)
     told.append(
