@@ -1,6 +1,7 @@
 """Several processes on this machine: the same evaluations, and stopping."""
 
 import concurrent.futures
+import json
 import os
 import pathlib
 import signal
@@ -100,6 +101,23 @@ def test_two_processes_of_two_devices_are_one_of_four(
   finish(*start_pair(command(tmp_path, method, parallel)))
   assert len(alone[method]) == LENGTH // 10
   assert_equal_lines(evaluations(tmp_path), alone[method])
+
+
+def test_two_processes_share_a_sweep_and_one_writes_it_down(tmp_path):
+  words = command(tmp_path, "erm", "pmap", steps=20)
+  words[3] += (
+    ",sweep=(('ERM',{'method':'erm'}),('Mixup',{'method':'mixup'}))"
+    ",sweep_seeds=(0,),warmup_steps=5"
+  )
+  finish(*start_pair(words))
+  index = json.loads((tmp_path / "runs.json").read_text())
+  assert [run["name"] for run in index] == ["ERM", "Mixup"]
+  for run in index:
+    folder = tmp_path / run["folder"] / "seed_0"
+    assert [row["step"] for row in evaluations(folder)] == [10, 20]
+  assert "| Mixup " in (tmp_path / "table.md").read_text()
+  # Nothing that was being written is left.
+  assert not [p for p in tmp_path.rglob("*") if p.name.endswith(".tmp")]
 
 
 def wait_for_lines(workdir, count, processes):
