@@ -6,43 +6,14 @@ from absl import logging as absl_logging
 import numpy as np
 import pytest
 
-from experiments import inputs
 from experiments.inputs.tfrecords import imagenet
+from tests.experiments.inputs.tfrecords.batches import (
+  assert_same,
+  labels,
+  take,
+)
 
 NUM = 24
-
-
-@pytest.fixture
-def config(prepared):
-  # Groups of 5 records: several in an epoch, and smaller than a file (8).
-  config = inputs.defaults()
-  config.seed = 3
-  config.update(
-    dataset="imagenet2012",
-    data_dir=str(prepared),
-    batch_size=5,
-    eval_batch_size=5,
-    image_size=8,
-    resize_size=10,
-    shuffle_buffer=10,
-  )
-  return config
-
-
-def take(batches, num):
-  return list(itertools.islice(batches, num))
-
-
-def labels(batches):
-  return [int(label) for batch in batches for label in batch["label"]]
-
-
-def assert_same(batches, expected):
-  assert len(batches) == len(expected)
-  for batch, other in zip(batches, expected, strict=True):
-    assert batch.keys() == other.keys()
-    for name in other:
-      np.testing.assert_array_equal(batch[name], other[name])
 
 
 def of_processes(config, count, steps, start=0, stream=0):
