@@ -31,7 +31,7 @@ Cost: the clips are held in memory, 2 GB for version 0.01. `:smoke` (a LeNet of
 from ml_collections import ConfigDict
 
 from experiments import methods
-from experiments.configs import arguments, common
+from experiments.configs import arguments, common, variants
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
@@ -50,16 +50,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
   config.eval_every_epochs = 1.0
   config.checkpoint_every = 1000
   return arguments.with_argument(
-    config, arg, {"compare": _compare, "smoke": _smoke}
-  )
-
-
-def _compare(config: ConfigDict) -> None:
-  config.sweep_seeds = (0, 1, 2, 3, 4)
-  config.sweep = (
-    ("ERM", {"method": "erm"}),
-    ("Mixup", {"method": "mixup"}),
-    ("MixupE", {"method": "mixupe"}),
+    config, arg, {"compare": variants.compare_mixupe, "smoke": _smoke}
   )
 
 
