@@ -265,7 +265,7 @@ def two_layer_bound(
   covariance = checks.floating("covariance", covariance)
   checks.scalar("gamma", gamma, low=0.0)
   checks.scalar("n", n, low=1.0)
-  covariance, mean = map(arguments.listed, (covariance, mean))
+  mean = arguments.listed(mean)
   if jnp.ndim(mean) != 1:
     raise ValueError(f"mean must be [p], got shape {jnp.shape(mean)}.")
   inverse, rank = rademacher.inverse_root(covariance, jnp.shape(mean)[0])
