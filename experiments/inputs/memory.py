@@ -102,7 +102,9 @@ def create(
   test = None
   if data.test_labels is not None:
     test = functools.partial(once, data.test_inputs, data.test_labels)
-  return Dataset(spec, train, evaluate, lambda: _digest(data), test)
+  return Dataset(
+    spec, train, evaluate, functools.cache(lambda: _digest(data)), test
+  )
 
 
 class Loaded:

@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from absl import logging
+from etils import epath
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 
@@ -23,11 +24,11 @@ def run(
   name: str,
   sets: Sequence[str],
   *,
-  sweeps: Callable[..., tuple[ConfigDict, list[str]]],
-  summarize: Callable[[Sequence[results.Result], ConfigDict], dict[str, Any]],
+  train: Callable[..., Any],
   markdown: Callable[[Summary], str],
   caption: Callable[[Summary], str],
   draw: Callable[[Summary], Figure],
+  derive: Callable[[Summary], Summary] = lambda summary: {},
 ) -> None:
   """Trains a study's sweeps, data set by data set, and writes what they say.
 
@@ -37,15 +38,13 @@ def run(
   Args:
     name: of the module, and of the files written.
     sets: the data sets, in the table's order.
-    sweeps: (data set, data_dir, smoke=) -> what its runs have in common, and
-      their grids.
-    summarize: (a data set's results, what the runs have in common) -> what the
-      table says of it.
-    markdown: data set -> summary, to the table.
+    train: (data set, data_dir, folder of its sweep, smoke=) -> what the table
+      says of it; trains what is missing, see `sweep`.
+    markdown: data set -> what `train` returned, to the table.
     caption: likewise, to a sentence or two.
     draw: likewise, to the picture.
+    derive: likewise, to what else the JSON file holds.
   """
-
   given = options.define()
 
   def main() -> None:
@@ -54,33 +53,52 @@ def run(
     folder = storage.path(given.out.value)
     folder.mkdir(parents=True, exist_ok=True)  # or fail, before the minutes
     target = folder / f"{name}.json"
-    before = storage.read_json(target)["sets"] if target.exists() else {}
+    told = storage.read_json(target)["sets"] if target.exists() else {}
     for one in given.sets.value or sets:
       logging.info("%s", one)
-      base, grids = sweeps(one, given.data_dir.value, smoke=given.smoke.value)
-      points = grid.points(grids, base)
-      found = training.run(
-        points, base, storage.path(given.workdir.value) / one
+      told[one] = train(
+        one,
+        given.data_dir.value,
+        storage.path(given.workdir.value) / one,
+        smoke=given.smoke.value,
       )
-      before[one] = summarize(found, base)
-      summary = {key: before[key] for key in (*sets, *before) if key in before}
-      told = caption(summary)
-      made_with = provenance.describe(f"experiments.studies.{name}")
-      content = {"made_with": made_with, "caption": told, "sets": summary}
+      summary = {key: told[key] for key in (*sets, *told) if key in told}
+      text = caption(summary)
+      content = {
+        "made_with": provenance.describe(f"experiments.studies.{name}"),
+        "caption": text,
+        "sets": summary,
+        **derive(summary),
+      }
       storage.write(target, json.dumps(content, indent=1) + "\n")
-      storage.write(folder / f"{name}.md", f"{markdown(summary)}\n{told}\n")
+      storage.write(folder / f"{name}.md", f"{markdown(summary)}\n{text}\n")
       with drawing.style():
         figure = draw(summary)
-      drawing.save(figure, told, folder / f"{name}.png")
-      logging.info("%s", told)
+      drawing.save(figure, text, folder / f"{name}.png")
+      logging.info("%s", text)
 
   cli.run(main, resumable=True)
+
+
+def sweep(
+  base: ConfigDict, grids: Sequence[str], folder: epath.Path
+) -> list[results.Result]:
+  """Trains what is missing of some grids, and returns all their results."""
+  return training.run(grid.points(grids, base), base, folder)
 
 
 def rounded(value: Any) -> float | None:
   """A number as JSON files hold it; None where it is not finite."""
   number = float(f"{float(value):.5g}")
   return number if abs(number) < float("inf") else None
+
+
+def interval(told: Mapping[str, Any], decimals: int) -> str:
+  """A difference's "mean", and "low" to "high" where they are known."""
+  text = f"{told['mean']:+.{decimals}f}"
+  if told["low"] is not None:
+    text += f" ({told['low']:+.{decimals}f} to {told['high']:+.{decimals}f})"
+  return text.replace("-", "−")
 
 
 def rows(lines: Sequence[Sequence[str]]) -> str:

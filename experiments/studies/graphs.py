@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from etils import epath
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 import numpy as np
@@ -284,12 +285,19 @@ def draw(summary: Mapping[str, Any]) -> Figure:
   return figure
 
 
+def train(
+  name: str, data_dir: str, folder: epath.Path, *, smoke: bool
+) -> dict[str, Any]:
+  """Trains what is missing of a data set's runs, and summarizes them."""
+  base, grids = sweeps(name, data_dir, smoke=smoke)
+  return summarize(command.sweep(base, grids, folder), base)
+
+
 if __name__ == "__main__":
   command.run(
     "graphs",
     SETS,
-    sweeps=sweeps,
-    summarize=summarize,
+    train=train,
     markdown=markdown,
     caption=caption,
     draw=draw,

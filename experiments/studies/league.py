@@ -21,18 +21,16 @@ league.json, league.md and league.png.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-import json
 from typing import Any
 
-from absl import logging
+from etils import epath
+from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 import numpy as np
 
-from experiments import cli
 from experiments.figures import drawing
-from experiments.studies import comparison, options, tabular
+from experiments.studies import command, comparison, tabular
 from experiments.sweep import grid, results, selection, training
-from experiments.workdir import provenance, storage
 
 RINGS = "abalone_rings"
 # Of those of table 4, the ones that train in seconds.
@@ -108,9 +106,10 @@ def chosen(
 
 
 def train(
-  name: str, base: ConfigDict, folder: Any, smoke: bool = False
+  name: str, data_dir: str, folder: epath.Path, *, smoke: bool
 ) -> dict[str, Any]:
   """Trains what is missing of a data set's runs, and returns `told` of them."""
+  base = make_config(name, data_dir, epochs=1.0 if smoke else 25.0)
   tuning, seeds = (
     (TUNING_SEEDS[:1], range(2)) if smoke else (TUNING_SEEDS, SEEDS)
   )
@@ -269,7 +268,9 @@ def markdown(sets: Mapping[str, Any], league: Mapping[str, Any]) -> str:
     own = league["differences"][name]
     third.append([name, *(_cell(own.get(m)) for m in third[0][1:])])
   fourth = [["data set", f"{FIXED_ETA} less MixupE tuned, 95 % interval"]]
-  fourth += [[k, _interval(one)] for k, one in league["regret"].items()]
+  fourth += [
+    [k, command.interval(one, 2)] for k, one in league["regret"].items()
+  ]
   return "\n".join(
     [
       f"Chosen by validation among {BUDGET} settings each; compared by seed, "
@@ -287,22 +288,15 @@ def markdown(sets: Mapping[str, Any], league: Mapping[str, Any]) -> str:
 
 
 def _lines(rows: Sequence[Sequence[Any]]) -> str:
-  rows = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
-  return "".join(f"| {' | '.join(map(str, row))} |\n" for row in rows)
+  head, *others = [[str(cell) for cell in row] for row in rows]
+  return command.rows([head, ["---"] * len(head), *others])
 
 
 def _cell(one: Mapping[str, Any] | None) -> str:
   if one is None:
     return ""
-  text = _interval(one)
+  text = command.interval(one, 2)
   return f"**{text}**" if one["p"] < 0.05 else text
-
-
-def _interval(one: Mapping[str, Any]) -> str:
-  text = f"{one['mean']:+.2f}"
-  if one["low"] is not None:
-    text += f" ({one['low']:+.2f} to {one['high']:+.2f})"
-  return text.replace("-", "−")
 
 
 def caption(league: Mapping[str, Any]) -> str:
@@ -324,56 +318,34 @@ def caption(league: Mapping[str, Any]) -> str:
   )
 
 
-def draw(league: Mapping[str, Any], text: str, target: Any) -> None:
-  """Writes every method's differences from ERM, a dot a data set."""
+def draw(league: Mapping[str, Any]) -> Figure:
+  """Returns every method's differences from ERM, a dot a data set."""
   table = {m: one for m, one in league["table"].items() if m != REFERENCE}
   order = sorted(table, key=lambda m: (table[m]["mean_rank"] or np.inf, m))
-  with drawing.style():
-    figure, (panel,) = drawing.new(1, height=1.5 + 0.28 * len(order))
-    panel.axvline(0.0, color="0.7", linewidth=1.0)
-    for row, method in enumerate(order):
-      for own in league["differences"].values():
-        if method not in own:
-          continue
-        apart = own[method]["p"] < 0.05
-        face = "C0" if apart else "none"
-        panel.plot(
-          own[method]["mean"], row, "o", color="C0", markerfacecolor=face
-        )
-    panel.set_yticks(range(len(order)), order)
-    panel.set_ylim(len(order) - 0.5, -0.5)
-    panel.set_xlabel(f"test error less {REFERENCE}'s; filled: told apart")
-    drawing.save(figure, text, target)
-
-
-def main(given: options.Options) -> None:
-  """Trains what is missing, and writes the league."""
-  logging.set_verbosity(logging.INFO)
-  smoke = given.smoke.value
-  out = storage.path(given.out.value)
-  out.mkdir(parents=True, exist_ok=True)
-  target = out / "league.json"
-  sets = json.loads(target.read_text())["sets"] if target.exists() else {}
-  for name in given.sets.value or SETS:
-    logging.info("%s", name)
-    base = make_config(
-      name, given.data_dir.value, epochs=1.0 if smoke else 25.0
-    )
-    folder = storage.path(given.workdir.value) / name
-    sets[name] = train(name, base, folder, smoke)
-    sets = {k: sets[k] for k in (*SETS, *sets) if k in sets}
-    league = compare(sets)
-    text = caption(league)
-    made_with = provenance.describe("experiments.studies.league")
-    storage.write_json(
-      target,
-      {"made_with": made_with, "caption": text, "sets": sets, "league": league},
-    )
-    storage.write(out / "league.md", f"{markdown(sets, league)}\n{text}\n")
-    draw(league, text, out / "league.png")
-    logging.info("%s", text)
+  figure, (panel,) = drawing.new(1, height=1.5 + 0.28 * len(order))
+  panel.axvline(0.0, color="0.7", linewidth=1.0)
+  for row, method in enumerate(order):
+    for own in league["differences"].values():
+      if method not in own:
+        continue
+      apart = own[method]["p"] < 0.05
+      face = "C0" if apart else "none"
+      panel.plot(
+        own[method]["mean"], row, "o", color="C0", markerfacecolor=face
+      )
+  panel.set_yticks(range(len(order)), order)
+  panel.set_ylim(len(order) - 0.5, -0.5)
+  panel.set_xlabel(f"test error less {REFERENCE}'s; filled: told apart")
+  return figure
 
 
 if __name__ == "__main__":
-  OPTIONS = options.define()
-  cli.run(lambda: main(OPTIONS), resumable=True)
+  command.run(
+    "league",
+    SETS,
+    train=train,
+    markdown=lambda sets: markdown(sets, compare(sets)),
+    caption=lambda sets: caption(compare(sets)),
+    draw=lambda sets: draw(compare(sets)),
+    derive=lambda sets: {"league": compare(sets)},
+  )

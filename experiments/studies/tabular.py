@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from etils import epath
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 import numpy as np
@@ -97,22 +98,18 @@ def metric(name: str):
   return lambda part: scale * part[name]
 
 
-def summarize(
-  found: Sequence[results.Result], base: ConfigDict | None = None
-) -> dict[str, Any]:
+def summarize(found: Sequence[results.Result]) -> dict[str, Any]:
   """Returns what the table says of one data set's results.
 
   Args:
     found: of `grids`, all of them.
-    base: not needed.
 
   Returns:
     "methods": name -> its chosen "cell", "validation_error" (%) and "test",
-    metric's mean, standard error and number of runs; "differences": "MixupE -
-    Mixup" and "Mixup - ERM" -> each metric's paired mean and interval;
-    "diverged": how many runs did; "seconds" of all.
+    each metric's mean, standard error and number of runs; "differences":
+    "MixupE - Mixup" and "Mixup - ERM" -> each metric's paired mean and
+    interval; "diverged": how many runs did; "seconds" of all.
   """
-  del base
   chosen = {}
   methods = {}
   for title, method in METHODS.items():
@@ -166,7 +163,7 @@ def markdown(summary: Mapping[str, Any]) -> str:
         *(_shown(methods[title]["test"]["error"], 2) for title in METHODS),
         f"{cells['Mixup']['alpha']:g}",
         f"{cells['MixupE']['alpha']:g}, {cells['MixupE']['eta']:g}",
-        _interval(difference["error"], 2),
+        command.interval(difference["error"], 2),
       ]
     )
     for field in list(METRICS)[1:]:
@@ -177,7 +174,7 @@ def markdown(summary: Mapping[str, Any]) -> str:
           name,
           title,
           *(_shown(methods[t]["test"][field], decimals) for t in METHODS),
-          _interval(difference[field], decimals),
+          command.interval(difference[field], decimals),
         ]
       )
   return (
@@ -278,27 +275,20 @@ def _shown(told: Mapping[str, Any], decimals: int) -> str:
   return text
 
 
-def _interval(told: Mapping[str, Any], decimals: int) -> str:
-  text = f"{told['mean']:+.{decimals}f}"
-  if told["low"] is not None:
-    text += f" ({told['low']:+.{decimals}f} to {told['high']:+.{decimals}f})"
-  return text.replace("-", "−")
-
-
-def sweeps(
-  name: str, data_dir: str, *, smoke: bool = False
-) -> tuple[ConfigDict, list[str]]:
-  """Returns what a data set's runs have in common, and their grids."""
+def train(
+  name: str, data_dir: str, folder: epath.Path, *, smoke: bool
+) -> dict[str, Any]:
+  """Trains what is missing of a data set's runs, and summarizes them."""
   base = make_config(name, data_dir, epochs=1.0 if smoke else 25.0)
-  return base, grids(**(SMOKE if smoke else THINNED.get(name, {})))
+  own = grids(**(SMOKE if smoke else THINNED.get(name, {})))
+  return summarize(command.sweep(base, own, folder))
 
 
 if __name__ == "__main__":
   command.run(
     "tabular",
     SETS,
-    sweeps=sweeps,
-    summarize=summarize,
+    train=train,
     markdown=markdown,
     caption=caption,
     draw=draw,

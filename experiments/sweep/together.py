@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 import functools
-import hashlib
 import math
 import os
 from typing import Any, NamedTuple
@@ -89,17 +88,17 @@ def gather(configs: Sequence[ConfigDict], loaded: Sequence[tuple]) -> Group:
 
   Args:
     configs: resolved, of one program.
-    loaded: (arrays, spec) of each, as `memory.load` returns them.
+    loaded: (arrays, spec) of each, as `memory.load` returns them; those that
+      runs share are the same objects, see `memory.Loaded`.
   """
-  numbers: dict[str, int] = {}
+  numbers: dict[int, int] = {}
   distinct: list[tuple[Arrays, Spec]] = []
   which = []
   for arrays, spec in loaded:
-    name = _digest(arrays)
-    if name not in numbers:
-      numbers[name] = len(distinct)
+    if id(arrays) not in numbers:
+      numbers[id(arrays)] = len(distinct)
       distinct.append((arrays, spec))
-    which.append(numbers[name])
+    which.append(numbers[id(arrays)])
   sizes = [spec.num_train for _, spec in distinct]
   size = configs[0].eval_batch_size
   parts: dict[str, list[tuple[Any, np.ndarray]]] = {
@@ -386,13 +385,6 @@ def _batches(parts: Sequence[tuple[Any, np.ndarray]], size: int):
     for inputs, labels in parts
   ]
   return jax.tree.map(lambda *one: np.stack(one), *batches)
-
-
-def _digest(arrays: Arrays) -> str:
-  found = hashlib.sha256()
-  for leaf in jax.tree.leaves(arrays._replace(scale=None, augment=None)):
-    found.update(np.ascontiguousarray(leaf).data)
-  return found.hexdigest()
 
 
 def _convolves(jaxpr: Any) -> bool:

@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from experiments import preemption, programs
 from experiments.configs import common
 from experiments.inputs import memory
+from experiments.inputs.dataset import Spec
 from experiments.sweep import capacity, results, together
 from experiments.sweep.grid import Point
 from experiments.workdir import described, lock, provenance, storage
@@ -47,10 +48,17 @@ def run(
   if storage.is_remote(folder):
     raise ValueError(f"workdir: a sweep's is a local folder, got {folder}.")
   shared = memory.Loaded()
-  configs = [_resolved(point, shared) for point in points]
-  groups = _group(configs, shared)
+  configs, loaded = [], []
+  for point in points:
+    config = _resolved(point)
+    loaded.append(memory.load(config, shared))
+    configs.append(common.in_steps(config, loaded[-1][1].num_train))
+  groups = _group(configs, [spec for _, spec in loaded])
   # What is wrong with a model or a method shows here, before anything is there.
-  built = {group[0]: _build(configs[group[0]], shared) for group in groups}
+  built = {
+    i: together.Program(configs[i], together.common(loaded[i][1]))
+    for i, *_ in groups
+  }
   folder.mkdir(parents=True, exist_ok=True)
   with lock.hold(folder), preemption.Watch() as watch:
     swept = {key for point in points for key in point.keys}
@@ -83,20 +91,18 @@ def run(
       if group:
         program = built[first]
         _train(
-          points, configs, shared, program, group, path, number, clock, watch
+          points, configs, loaded, program, group, path, number, clock, watch
         )
     found = _Known(points, folder / "config.json", asked, results.read(path))
   return [found[point] for point in points]
 
 
 def _train(
-  points, configs, shared, program, group, path, number, clock, watch
+  points, configs, loaded, program, group, path, number, clock, watch
 ) -> None:
   """Trains the runs of one program, and writes each down."""
   own = [configs[i] for i in group]
-  gathered = together.gather(
-    own, [memory.load(config, shared) for config in own]
-  )
+  gathered = together.gather(own, [loaded[i] for i in group])
   # As many side by side in each round: all rounds are one program.
   rounds = -(-len(group) // (number or capacity.choose(program, gathered)))
   width = -(-len(group) // rounds)
@@ -229,7 +235,7 @@ class _Clock:
     )
 
 
-def _resolved(point: Point, shared: memory.Loaded) -> ConfigDict:
+def _resolved(point: Point) -> ConfigDict:
   try:
     config = common.resolve(point.config)
   except (ValueError, TypeError) as error:
@@ -240,23 +246,16 @@ def _resolved(point: Point, shared: memory.Loaded) -> ConfigDict:
       "is read from files as it is trained on; list its runs in config.sweep "
       "and start experiments.main."
     )
-  _, spec = memory.load(config, shared)
-  return common.in_steps(config, spec.num_train)
-
-
-def _build(config: ConfigDict, shared: memory.Loaded) -> together.Program:
-  _, spec = memory.load(config, shared)
-  return together.Program(config, together.common(spec))
+  return config
 
 
 def _group(
-  configs: Sequence[ConfigDict], shared: memory.Loaded
+  configs: Sequence[ConfigDict], specs: Sequence[Spec]
 ) -> list[list[int]]:
   """Numbers of the runs that share a program, in their order."""
   groups: list[tuple[Any, list[int]]] = []
-  for i, config in enumerate(configs):
+  for i, (config, spec) in enumerate(zip(configs, specs, strict=True)):
     name, _ = programs.identities(config)
-    _, spec = memory.load(config, shared)
     # What programs do not see, but the loop does.
     loop = config.eval_every, config.total_steps, config.eval_batch_size
     program = name, together.common(spec), loop

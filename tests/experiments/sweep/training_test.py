@@ -145,7 +145,10 @@ def test_one_program_for_numbers_and_one_more_for_another_method(parts):
     PARTS + ",method=mixupe",
   )
   configs = [common.resolve(point.config) for point in points]
-  assert training._group(configs, memory.Loaded()) == [list(range(8)), [8, 9]]
+  assert training._group(configs, [memory.load(c)[1] for c in configs]) == [
+    list(range(8)),
+    [8, 9],
+  ]
 
 
 def test_data_sets_of_different_shapes_do_not_share_a_program(
@@ -164,7 +167,7 @@ def test_data_sets_of_different_shapes_do_not_share_a_program(
   monkeypatch.setitem(memory.LOADERS, "wider", wider)
   points, _ = make(["dataset=halves,wider;seed=0..1"], PARTS)
   configs = [common.resolve(point.config) for point in points]
-  found = training._group(configs, memory.Loaded())
+  found = training._group(configs, [memory.load(c)[1] for c in configs])
   assert found == [[0, 1], [2, 3]]
 
 
