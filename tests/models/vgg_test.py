@@ -1,7 +1,5 @@
 """Tests of jaxmix.models.vgg."""
 
-import doctest
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -129,8 +127,3 @@ def test_places_are_called_in_order_with_their_features():
     ("dense1", (6,)),
     ("readout", (5,)),
   ]
-
-
-def test_examples_in_docstrings():
-  result = doctest.testmod(vgg)
-  assert result.attempted and not result.failed
