@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from experiments.configs import common
-from experiments.studies import tabular
+from experiments.studies import tabular, three
 from experiments.sweep import grid
 
 UCI = pathlib.Path(__file__).parents[4] / "shared" / "data" / "uci"
@@ -40,7 +40,7 @@ def found():
 
 
 def test_a_data_set_by_hand(found):
-  told = tabular.summarize(found)
+  told = three.summarize(found)
   assert told["methods"]["Mixup"]["cell"] == {"alpha": 1.0}
   assert told["methods"]["Mixup"]["test"]["error"]["mean"] == 40.0
   assert told["methods"]["MixupE"]["validation_error"] == 20.0
@@ -53,15 +53,15 @@ def test_a_data_set_by_hand(found):
 
 
 def test_the_table_and_its_caption_say_the_numbers(found):
-  summary = {"toy": tabular.summarize(found)}
-  text = tabular.markdown(summary)
+  summary = {"toy": three.summarize(found)}
+  text = three.markdown(summary)
   assert (
     "| toy | 50.00 ± 0.00 | 40.00 ± 0.00 | 20.00 ± 10.00 | 1 | 1, 0.1 | "
     "−20.00 (−147.06 to +107.06) |" in text
   )
-  assert "on 1 data sets" in tabular.caption(summary)
+  assert "on 1 data sets" in three.caption(summary)
   assert "in error better on 0, worse on 0, not told apart on 1" in (
-    tabular.caption(summary)
+    three.caption(summary)
   )
 
 
