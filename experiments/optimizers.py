@@ -9,11 +9,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
+import numpy as np
 import optax
 
 from experiments import domains
 
 FREE: frozenset[str] = frozenset()
+RATE = "learning_rate"
 
 
 def _share(name: str, value: Any) -> tuple[float, ...]:
@@ -131,6 +133,17 @@ def create(
 def _none(params: Any) -> Any:
   # A mask, though there is nothing to mask: the state keeps its structure.
   return jax.tree.map(lambda _: False, params)
+
+
+def rated(config: ConfigDict) -> tuple[ConfigDict, dict[str, jax.Array]]:
+  """Returns a config at a learning rate of 1, and its own as a step's value.
+
+  What every optimiser here adds to the parameters is proportional to the peak
+  rate, so that runs of any rates can share a program.
+  """
+  alike = config.copy_and_resolve_references()
+  alike.learning_rate = 1.0
+  return alike, {RATE: np.float32(config.learning_rate)}
 
 
 def describe(

@@ -34,7 +34,8 @@ class Steps(NamedTuple):
   Attributes:
     init: key -> TrainState.
     train: (state, batch, key, values) -> (state, metrics), per replica; values
-      are the method's, see `methods.values`.
+      are the method's, see `methods.values`, and may be those of
+      `optimizers.rated`.
     evaluate: (state, batch) -> sums over the batch and over replicas.
     means: sums over all of the evaluation -> the fields of its line; of a test
       part, with the evaluation part's sums as `held`.
@@ -114,6 +115,8 @@ def create(config: ConfigDict, spec: Spec) -> Steps:
       values, key_shared, apply_fn, state.params, batch, plan
     )
     updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+    if optimizers.RATE in values:  # the optimiser's is 1 then
+      updates = optax.tree.scale(values[optimizers.RATE], updates)
     params = optax.apply_updates(state.params, updates)
     new_state = state.replace(
       step=state.step + 1,

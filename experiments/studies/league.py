@@ -24,6 +24,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from etils import epath
+import jax
 from matplotlib.figure import Figure
 from ml_collections import ConfigDict
 import numpy as np
@@ -120,7 +121,9 @@ def train(
   def run(points: Mapping[str, list[grid.Point]]) -> dict[str, list[Any]]:
     # In one call, so that every split is read once.
     flat = [point for own in points.values() for point in own]
-    found = iter(training.run(flat, base, folder))
+    # As many together as there are devices, whatever their number: tuning and
+    # the chosen cells then share their programs.
+    found = iter(training.run(flat, base, folder, jax.local_device_count()))
     return {
       method: [next(found) for _ in own] for method, own in points.items()
     }

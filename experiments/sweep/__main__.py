@@ -3,11 +3,11 @@
   python -m experiments.sweep --config=experiments/configs/digits.py:model=mlp \
     --grid="alpha=0.1,1;eta=0,0.1,1;seed=0..4" --workdir=DIR
 
-Runs that differ in alpha, beta, eta, seed and fold alone are trained side by
-side; other keys may be in the grid, too, each value with a program of its own.
-Several --grid flags are one after another. The same command again goes on where
-it was stopped; a larger grid adds to what is there. DIR/results.jsonl has an
-object a run, DIR/table.md the cells.
+Runs that differ in alpha, beta, eta, learning_rate, seed and fold alone are
+trained side by side; other keys may be in the grid, too, each value with a
+program of its own. Several --grid flags are one after another. The same command
+again goes on where it was stopped; a larger grid adds to what is there.
+DIR/results.jsonl has an object a run, DIR/table.md the cells.
 """
 
 from __future__ import annotations

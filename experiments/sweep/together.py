@@ -25,7 +25,7 @@ from jax.sharding import PartitionSpec as P
 from ml_collections import ConfigDict
 import numpy as np
 
-from experiments import methods, programs
+from experiments import methods, optimizers, programs
 from experiments.inputs import memory
 from experiments.inputs.dataset import Arrays, Spec
 from experiments.state import TrainState
@@ -142,7 +142,7 @@ class Program:
         times slower.
     """
     self.config = config
-    self.steps = programs.functions(config, spec)
+    self.steps = programs.functions(optimizers.rated(config)[0], spec)
     one = functools.partial(_steps, self.steps, config)
     self.devices = jax.local_device_count()
     self.init = jax.jit(jax.vmap(self.steps.init))
@@ -348,7 +348,8 @@ def _evaluations(steps: Steps, states, batches, which):
 
 
 def _values(config: ConfigDict) -> dict[str, Any]:
-  return {k: np.asarray(v) for k, v in methods.values(config).items()}
+  found = methods.values(config) | optimizers.rated(config)[1]
+  return {k: np.asarray(v) for k, v in found.items()}
 
 
 def _orders(config: ConfigDict, data: Data, number: int):

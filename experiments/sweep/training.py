@@ -12,7 +12,7 @@ from absl import logging
 from etils import epath
 from ml_collections import ConfigDict
 
-from experiments import preemption, programs
+from experiments import optimizers, preemption, programs
 from experiments.configs import common
 from experiments.inputs import memory
 from experiments.inputs.dataset import Spec
@@ -255,7 +255,7 @@ def _group(
   """Numbers of the runs that share a program, in their order."""
   groups: list[tuple[Any, list[int]]] = []
   for i, (config, spec) in enumerate(zip(configs, specs, strict=True)):
-    name, _ = programs.identities(config)
+    name, _ = programs.identities(optimizers.rated(config)[0])
     # What programs do not see, but the loop does.
     loop = config.eval_every, config.total_steps, config.eval_batch_size
     program = name, together.common(spec), loop

@@ -154,3 +154,34 @@ def test_without_decay_no_parameter_need_be_known():
     optimizer.update(params, optimizer.init(params), params)
   with pytest.raises(ValueError, match=r"weight_decay: .*\['gate'\] is not"):
     optimizers.create(config(weight_decay=0.1), linen.decays).init(params)
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+@pytest.mark.parametrize("schedule", ["cosine", "constant", "steps"])
+def test_what_is_added_is_proportional_to_the_rate(name, schedule):
+  own = config(
+    optimizer=name,
+    schedule=schedule,
+    schedule_boundaries=(0.01,) if schedule == "steps" else (),
+    learning_rate=0.3,
+    weight_decay=0.1,
+    grad_clip=1.0,
+    warmup_steps=1,
+  )
+  alike, values = optimizers.rated(own)
+  assert own.learning_rate == 0.3 and alike.learning_rate == 1.0
+  params = {"kernel": jnp.array([1.0, -2.0])}
+  first, second = (
+    optimizers.create(one, lambda tree: {"kernel": True})
+    for one in (own, alike)
+  )
+  states = first.init(params), second.init(params)
+  for k in range(3):
+    grads = {"kernel": jnp.array([3.0, float(k)])}
+    update, state = first.update(grads, states[0], params)
+    unit, other = second.update(grads, states[1], params)
+    states = state, other
+    assert k == 0 or jnp.all(update["kernel"] != 0.0)
+    np.testing.assert_allclose(
+      update["kernel"], values[optimizers.RATE] * unit["kernel"], rtol=1e-6
+    )

@@ -44,14 +44,16 @@ def test_a_run_of_a_sweep_is_the_run_alone(tmp_path):
     "experiments.sweep",
     "sweep",
     config,
-    "--grid=alpha=0.3,2;eta=0.5,1;seed=3..4",
+    "--grid=alpha=0.3,2;eta=0.5,1;learning_rate=0.05,0.2;seed=3..4",
   )
   lines = (tmp_path / "sweep" / "results.jsonl").read_text().splitlines()
-  found = {(r["alpha"], r["eta"], r["seed"]): r for r in map(json.loads, lines)}
-  assert len(lines) == len(found) == 8
-  call("experiments.main", "alone", f"{config},alpha=2.0,eta=0.5,seed=4")
+  keys = "alpha", "eta", "learning_rate", "seed"
+  found = {tuple(map(r.get, keys)): r for r in map(json.loads, lines)}
+  assert len(lines) == len(found) == 16
+  own = "alpha=2.0,eta=0.5,learning_rate=0.05,seed=4"
+  call("experiments.main", "alone", f"{config},{own}")
   alone = metrics.evaluations(tmp_path / "alone")
-  own = found[2.0, 0.5, 4]
+  own = found[2.0, 0.5, 0.05, 4]
   last = {
     k: v for k, v in alone[-1].items() if k not in ("step", "split", "examples")
   }
@@ -60,9 +62,9 @@ def test_a_run_of_a_sweep_is_the_run_alone(tmp_path):
     [line["loss"] for line in alone], rel=2e-5
   )
   assert own["curve"]["step"] == [6, 12]
-  # And it is not that of another seed, alpha or eta.
+  # And it is not that of another seed, alpha, eta or rate.
   losses = [r["validation"]["loss"] for r in found.values()]
-  assert len(set(np.round(losses, 4))) == 8
+  assert len(set(np.round(losses, 6))) == 16
 
 
 TOO_LARGE = 13
@@ -141,7 +143,10 @@ def test_what_is_done_is_skipped_and_a_larger_grid_adds(parts, tmp_path):
 
 def test_one_program_for_numbers_and_one_more_for_another_method(parts):
   points, _ = make(
-    ["alpha=0.5,1;eta=0,2;seed=0..1", "method=erm;seed=0..1"],
+    [
+      "alpha=0.5,1;learning_rate=0,0.2;seed=0..1",
+      "method=erm;seed=0..1",
+    ],
     PARTS + ",method=mixupe",
   )
   configs = [common.resolve(point.config) for point in points]
