@@ -135,7 +135,7 @@ def _none(params: Any) -> Any:
   return jax.tree.map(lambda _: False, params)
 
 
-def rated(config: ConfigDict) -> tuple[ConfigDict, dict[str, jax.Array]]:
+def rated(config: ConfigDict) -> tuple[ConfigDict, dict[str, np.float32]]:
   """Returns a config at a learning rate of 1, and its own as a step's value.
 
   What every optimiser here adds to the parameters is proportional to the peak

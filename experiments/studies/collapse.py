@@ -121,7 +121,7 @@ def _look(config: ConfigDict, spec, count: int):
 
   return jax.jit(
     lambda params, state, data, starts: jax.lax.map(
-      lambda args: one(*args[:2], data, args[2]), (params, state, starts)
+      lambda own: one(own[0], own[1], data, own[2]), (params, state, starts)
     )
   )
 
