@@ -8,6 +8,14 @@ from jaxmix.theory.complexity import (
 )
 from jaxmix.theory.complexity import retentiveness as retentiveness
 from jaxmix.theory.complexity import two_layer_bound as two_layer_bound
+from jaxmix.theory.dat import DatGap as DatGap
+from jaxmix.theory.dat import concentration as concentration
+from jaxmix.theory.dat import dat_density as dat_density
+from jaxmix.theory.dat import dat_gap as dat_gap
+from jaxmix.theory.dat import loss_range as loss_range
+from jaxmix.theory.dat import pair_losses as pair_losses
+from jaxmix.theory.dat import untied_density as untied_density
+from jaxmix.theory.dat import untied_weight as untied_weight
 from jaxmix.theory.directions import cosines as cosines
 from jaxmix.theory.directions import (
   direction_coefficients as direction_coefficients,
