@@ -130,10 +130,11 @@ def compute(*, smoke: bool = False) -> dict[str, Any]:
     of_dat = expected(both, np.ones_like(both), share * np.append(prob, prob))
 
     @jax.jit
-    def one(key, policy=scheme.policy, of_dat=jnp.asarray(of_dat)):
+    def one(key, policy=scheme.policy, of_dat=of_dat):
       untied, dat, pairs = _sampled(key, of_pairs, n, int(sizes[-1]), policy)
       means = lambda terms: jnp.cumsum(terms)[sizes - 1] / sizes
-      return means(untied - dat), means(dat - of_dat[tuple(pairs)])
+      away = dat - jnp.asarray(of_dat)[tuple(pairs)]
+      return means(untied - dat), means(away)
 
     keys = jax.random.split(jax.random.key(k), repetitions)
     running, away = map(np.stack, zip(*map(one, keys), strict=True))
@@ -229,10 +230,10 @@ def _caption(result) -> str:
     '"MixUp as Directional Adversarial Training" (2020), theorem 1: untied '
     "MixUp's loss and that of its DAT equivalent converge to each other. "
     f"{'Seen' if result['seen'] else 'Not seen'}. Left: |L_UMix - L_DAT| on n "
-    f"pairs falls as n^s, s (95% intervals together) {slopes}. Middle: Lemma 2's bound "
-    f"at {settings['prob']:.0%}, delta = {result['loss_range']:.2f}, is above "
-    f"what it bounds, whose 95% quantile is {ratio:.2f} of it at most. Lemmas "
-    f"4 and 5: over a pair and its reverse the expected losses differ by "
+    f"pairs falls as n^s, s (95% intervals together) {slopes}. Middle: Lemma "
+    f"2's bound at {settings['prob']:.0%}, delta = {result['loss_range']:.2f}, "
+    f"is above what it bounds, whose 95% quantile is {ratio:.2f} of it at "
+    f"most. Lemmas 4 and 5: over a pair and its reverse the expected losses differ by "
     f"{equal:.0e} at most, on one pair alone by up to {single:.2f}. Right: Du "
     f"of {SHOWN} is a law in one reading alone; its integral is {read}. Two "
     f"moons, n = {settings['n']}, a tanh network of {settings['width']} units, "

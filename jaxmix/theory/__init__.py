@@ -42,6 +42,7 @@ from jaxmix.theory.rademacher import (
   rademacher_ellipsoid as rademacher_ellipsoid,
 )
 from jaxmix.theory.rademacher import rademacher_linear as rademacher_linear
+from jaxmix.theory.remainder import taylor_remainder as taylor_remainder
 from jaxmix.theory.robustness import MixupRadius as MixupRadius
 from jaxmix.theory.robustness import (
   RobustnessAssumptions as RobustnessAssumptions,
