@@ -145,7 +145,7 @@ OWN = {
   "jaxmix.policies.shift_power": {"lam": LAM},
   "jaxmix.theory.complexity.retentiveness": {"max_radius": np.float32(3.0)},
   "jaxmix.theory.directions.direction_coefficients": {"input_mean": VECTOR},
-  "jaxmix.theory.robustness.constant_radius": {"curvature": np.float32(0.25)},
+  "jaxmix.theory.radius.constant_radius": {"curvature": np.float32(0.25)},
   "jaxmix.theory.robustness.quadratic_adversarial_loss": {"logit_fn": binary},
   "jaxmix.theory.robustness.robustness_assumptions": {"logit_fn": binary},
   "jaxmix.theory.robustness.robustness_bound": {"logit_fn": binary},

@@ -16,10 +16,12 @@ from jaxmix.theory.dat import loss_range as loss_range
 from jaxmix.theory.dat import pair_losses as pair_losses
 from jaxmix.theory.dat import untied_density as untied_density
 from jaxmix.theory.dat import untied_weight as untied_weight
+from jaxmix.theory.directions import LogitFactors as LogitFactors
 from jaxmix.theory.directions import cosines as cosines
 from jaxmix.theory.directions import (
   direction_coefficients as direction_coefficients,
 )
+from jaxmix.theory.directions import logit_factors as logit_factors
 from jaxmix.theory.directions import loss_cosines as loss_cosines
 from jaxmix.theory.expansion import Regularizers as Regularizers
 from jaxmix.theory.expansion import mixup_loss as mixup_loss
@@ -42,13 +44,15 @@ from jaxmix.theory.rademacher import (
   rademacher_ellipsoid as rademacher_ellipsoid,
 )
 from jaxmix.theory.rademacher import rademacher_linear as rademacher_linear
+from jaxmix.theory.radius import RadiusConstants as RadiusConstants
+from jaxmix.theory.radius import constant_radius as constant_radius
+from jaxmix.theory.radius import radius_constants as radius_constants
 from jaxmix.theory.remainder import taylor_remainder as taylor_remainder
 from jaxmix.theory.robustness import MixupRadius as MixupRadius
 from jaxmix.theory.robustness import (
   RobustnessAssumptions as RobustnessAssumptions,
 )
 from jaxmix.theory.robustness import RobustnessBound as RobustnessBound
-from jaxmix.theory.robustness import constant_radius as constant_radius
 from jaxmix.theory.robustness import mixup_radius as mixup_radius
 from jaxmix.theory.robustness import (
   quadratic_adversarial_loss as quadratic_adversarial_loss,

@@ -38,8 +38,8 @@ def taylor_remainder(
   has powers of a: form "composed". "taylor" is the polynomial of psi as a
   whole, that of `taylor_mixup_loss`. Both fall as a^{J+1} for f of J + 1
   derivatives, and faster than a^J for J, as a -> 0. That says nothing of a
-  fixed a: lam is drawn from a law, E_D~[a^J psi(a)] need not be small, and where
-  the network has kinks or its series a radius of convergence it is not.
+  fixed a: lam is drawn from a law, E_D~[a^J psi(a)] need not be small, and
+  where the network has kinks or its series a radius of convergence it is not.
 
   Args:
     logit_fn: maps [n, ...] to logits [n] or [n, K].
