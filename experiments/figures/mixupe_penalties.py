@@ -43,7 +43,7 @@ class Case(NamedTuple):
   train: bool = False
 
 
-RESNET = {"width": 8}
+RESNET = {"width": 4}
 CASES = {
   "MLP, no biases, xbar = 0": Case("mlp", {"use_bias": False}, centred=True),
   "MLP, no biases": Case("mlp", {"use_bias": False}),
@@ -187,12 +187,12 @@ def trained(
 
 def compute(*, smoke: bool = False) -> dict[str, Any]:
   """Trains every network on both data sets."""
-  steps = 3 if smoke else 300
+  steps = 3 if smoke else 200
   seeds = 1 if smoke else 2
-  watched = 32 if smoke else 200
+  watched = 32 if smoke else 100
   n = 120 if smoke else 600
   names = pictures.NAMES[:1] if smoke else pictures.NAMES
-  shown = np.unique(np.geomspace(1, steps + 1, 12).round().astype(int)) - 1
+  shown = np.unique(np.geomspace(1, steps + 1, 9).round().astype(int)) - 1
   together = [["MLP, no biases, xbar = 0"], ["MLP, no biases"], ["MLP"]]
   together.append([name for name in CASES if name.startswith("ResNet")])
   if smoke:

@@ -29,11 +29,16 @@ from jaxmix.theory.expansion import quadratic_mixup_loss as quadratic_mixup_loss
 from jaxmix.theory.expansion import regularizers as regularizers
 from jaxmix.theory.expansion import standard_loss as standard_loss
 from jaxmix.theory.expansion import taylor_mixup_loss as taylor_mixup_loss
+from jaxmix.theory.generalization import (
+  generalization_bound as generalization_bound,
+)
 from jaxmix.theory.glm import glm_regularizer as glm_regularizer
 from jaxmix.theory.glm import two_layer_regularizer as two_layer_regularizer
+from jaxmix.theory.kimura import Divergences as Divergences
 from jaxmix.theory.kimura import Hessians as Hessians
 from jaxmix.theory.kimura import LinearGap as LinearGap
 from jaxmix.theory.kimura import NetworkGap as NetworkGap
+from jaxmix.theory.kimura import bregman_divergence as bregman_divergence
 from jaxmix.theory.kimura import bregman_scaling as bregman_scaling
 from jaxmix.theory.kimura import kimura_linear_gap as kimura_linear_gap
 from jaxmix.theory.kimura import kimura_network_gap as kimura_network_gap

@@ -53,7 +53,9 @@ def test_theorem_b1(rng):
     constants = theory.radius_constants(apply, x, y, tau=0.4, slope=slope)
     tilde = theory.constant_radius(**constants._asdict())
     smallest = jnp.min(jnp.linalg.norm(x, axis=1))
-    radius = tilde.astype(x.dtype) * smallest * jaxmix.policies.mixup(1.0).mean_shift
+    radius = (
+      tilde.astype(x.dtype) * smallest * jaxmix.policies.mixup(1.0).mean_shift
+    )
     attacked = theory.quadratic_adversarial_loss(apply, x, y, radius)
     mixup = theory.quadratic_mixup_loss(apply, x, y, alpha=1.0)
     worst = theory.mixup_radius(apply, x, alpha=1.0).uniform * d**0.5
