@@ -189,7 +189,8 @@ def regularizers(
     beta: its second concentration; None means alpha.
     policy: any policy of `jaxmix.policies`, instead of alpha.
     log_partition: h of one example's logits.
-    examples_at_once: in a block, >= 1; the memory grows with it.
+    examples_at_once: passes of the network side by side, each for one example
+      and one direction, >= 1; the memory grows with it.
 
   Returns:
     The three scalars, in nats.
@@ -212,6 +213,13 @@ def regularizers(
   logits_of = likelihood.single(logit_fn)
   mean = jnp.mean(x, axis=0)
   spread = _covariance_factor(x)
+  # So many directions of an example side by side: they share its own pass.
+  count = len(spread)
+  at_once = min(count + 1, examples_at_once)
+  # Directions of length 0 fill the last block, and add nothing.
+  spread = jnp.pad(
+    spread, [(0, -(count + 1) % at_once)] + [(0, 0)] * (x.ndim - 1)
+  )
 
   def along(point, label, direction):
     """First order, and the two parts of the second, along one direction."""
@@ -225,21 +233,20 @@ def regularizers(
 
   def one(example):
     point, label = example
-    towards_mean = along(point, label, mean - point)
+    # Towards the mean first, whose first order is R1's.
+    directions = jnp.concatenate([(mean - point)[None], spread])
+    terms = jax.lax.map(
+      lambda direction: along(point, label, direction),
+      directions,
+      batch_size=at_once,
+    )
+    return jnp.append(terms[0, 0], jnp.sum(terms[:, 1:], axis=0))
 
-    def add(total, direction):
-      return total + along(point, label, direction)[1:], None
-
-    # One direction after another: side by side they would take min(n, d) times
-    # the memory.
-    total, _ = jax.lax.scan(add, towards_mean[1:], spread)
-    return jnp.concatenate([towards_mean[:1], total])
-
-  # Each example again on the way back, rather than every scan's steps kept.
+  # Each example again on the way back, rather than all that it computed kept.
   terms = jax.lax.map(
     jax.checkpoint(one),
     (x, y),
-    batch_size=min(examples_at_once, n),
+    batch_size=min(max(1, examples_at_once // at_once), n),
   )
   r1, r2, r3 = jnp.mean(terms, axis=0)
   _, first, second = (
@@ -269,7 +276,7 @@ def quadratic_mixup_loss(
     beta: its second concentration; None means alpha.
     policy: any policy of `jaxmix.policies`, instead of alpha.
     log_partition: h of one example's logits.
-    examples_at_once: in a block, >= 1; the memory grows with it.
+    examples_at_once: see `regularizers`.
 
   Returns:
     Scalar, in nats.
