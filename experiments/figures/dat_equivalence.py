@@ -236,8 +236,9 @@ def _caption(result) -> str:
     f"most. Lemmas 4 and 5: over a pair and its reverse the expected losses "
     f"differ by {equal:.0e} at most, on one pair alone by up to {single:.2f}. "
     f"Right: Du of {SHOWN} is a law in one reading alone; its integral is "
-    f"{read}. Two moons, n = {settings['n']}, a tanh network of {settings['width']} units, "
-    f"{settings['repetitions']} repetitions, up to {sizes[-1]:,} pairs."
+    f"{read}. Two moons, n = {settings['n']}, a tanh network of "
+    f"{settings['width']} units, {settings['repetitions']} repetitions, up to "
+    f"{sizes[-1]:,} pairs."
   )
 
 

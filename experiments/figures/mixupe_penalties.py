@@ -81,7 +81,7 @@ def measure(
 
   def exact(params):
     return jaxmix.exact_directional_penalty(
-      lambda x: apply(params, x), x, y, mean
+      lambda x: apply(params, x), x, y, mean[None]
     )
 
   def approximate(params):

@@ -64,8 +64,10 @@ def compute(*, smoke: bool = False) -> dict[str, Any]:
   shown = np.unique(np.geomspace(1, epochs, 40).round().astype(int)) - 1
   keys = jax.random.split(jax.random.key(0), seeds)
   runs = []
-  trainings = dict(list(TRAININGS.items())[:1]) if smoke else TRAININGS
-  for model, widths in MODELS.items():
+  trainings = {"plain": TRAININGS["plain"]} if smoke else TRAININGS
+  names = ["ReLU network"] if smoke else list(MODELS)
+  for model in names:
+    widths = MODELS[model]
     for training, policy in trainings.items():
       run = lambda key, widths=widths, policy=policy: trained(
         key, widths=widths, policy=policy, n=n, epochs=epochs

@@ -44,6 +44,8 @@ from jaxmix.theory.kimura import kimura_linear_gap as kimura_linear_gap
 from jaxmix.theory.kimura import kimura_network_gap as kimura_network_gap
 from jaxmix.theory.moments import beta_moment as beta_moment
 from jaxmix.theory.moments import shift_moments as shift_moments
+from jaxmix.theory.probes import ProbedRegularizers as ProbedRegularizers
+from jaxmix.theory.probes import probed_regularizers as probed_regularizers
 from jaxmix.theory.rademacher import Estimate as Estimate
 from jaxmix.theory.rademacher import (
   rademacher_ellipsoid as rademacher_ellipsoid,

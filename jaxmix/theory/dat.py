@@ -62,7 +62,12 @@ def untied_density(density: Curve) -> Curve:
     >>> round(float(density(jnp.array(0.5))), 4), float(density(jnp.array(1.0)))
     (0.75, 1.5)
   """
-  return lambda lam: 0.5 * (density(lam) + density(1.0 - lam))
+
+  def found(lam):
+    lam = jnp.asarray(lam)
+    return 0.5 * (density(lam) + density(1.0 - lam))
+
+  return found
 
 
 def untied_weight(density: Curve) -> Curve:
@@ -83,6 +88,7 @@ def untied_weight(density: Curve) -> Curve:
   """
 
   def weight(lam):
+    lam = jnp.asarray(lam)
     own, other = density(lam), density(1.0 - lam)
     # p(1) may be infinite beside a p(0) that is not.
     ratio = jnp.where(jnp.isinf(own), 0.0, other / own)
@@ -124,6 +130,7 @@ def dat_density(density: Curve, weight_fn: Curve) -> Curve:
   """
 
   def found(lam):
+    lam = jnp.asarray(lam)
     kept = weight_fn(lam) * density(lam)
     swapped = (1.0 - weight_fn(1.0 - lam)) * density(1.0 - lam)
     return kept + swapped

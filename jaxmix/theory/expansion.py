@@ -21,6 +21,7 @@ what logit_fn closes over.
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import chex
@@ -212,7 +213,7 @@ def regularizers(
   policy = as_policy(alpha, beta, policy)
   logits_of = likelihood.single(logit_fn)
   mean = jnp.mean(x, axis=0)
-  spread = _covariance_factor(x)
+  spread = covariance_factor(x)
   # So many directions of an example side by side: they share its own pass.
   count = len(spread)
   at_once = min(count + 1, examples_at_once)
@@ -221,15 +222,7 @@ def regularizers(
     spread, [(0, -(count + 1) % at_once)] + [(0, 0)] * (x.ndim - 1)
   )
 
-  def along(point, label, direction):
-    """First order, and the two parts of the second, along one direction."""
-    # Forward over forward: d2f along one direction, and no d x d Hessian.
-    logits, first, second = derivatives(logits_of, point, direction, 2)
-    # y f is linear: h's curvature is the loss's.
-    loss = lambda f: likelihood.loss_of_logits(f, label, log_partition)
-    _, slope, curvature = derivatives(loss, logits, first, 2)
-    _, bend = jax.jvp(loss, (logits,), (second,))
-    return jnp.stack([slope, curvature, bend])
+  along = functools.partial(directional_terms, logits_of, log_partition)
 
   def one(example):
     point, label = example
@@ -379,8 +372,43 @@ def taylor_mixup_loss(
   return _mean_over_pairs(pair, n, pairs_at_once)
 
 
-def _covariance_factor(x: chex.Array) -> chex.Array:
-  """[min(n, d), ...] directions whose squares add up to the covariance."""
+def directional_terms(
+  logits_of: LogitFn,
+  log_partition: LogPartition,
+  point: chex.Array,
+  label: chex.Array,
+  direction: chex.Array,
+) -> chex.Array:
+  """First order of one example's loss, and the two parts of the second.
+
+  Args:
+    logits_of: maps one example to its logits, see `likelihood.single`.
+    log_partition: h of them.
+    point: one example.
+    label: its label.
+    direction: shaped like it.
+
+  Returns:
+    [3]: (h' - y) df v, h''[df v, df v] and (h' - y) d2f[v, v].
+  """
+  # Forward over forward: d2f along one direction, and no d x d Hessian.
+  logits, first, second = derivatives(logits_of, point, direction, 2)
+  # y f is linear: h's curvature is the loss's.
+  loss = lambda f: likelihood.loss_of_logits(f, label, log_partition)
+  _, slope, curvature = derivatives(loss, logits, first, 2)
+  _, bend = jax.jvp(loss, (logits,), (second,))
+  return jnp.stack([slope, curvature, bend])
+
+
+def covariance_factor(x: chex.Array) -> chex.Array:
+  """[min(n, d), ...] directions whose squares add up to the covariance.
+
+  Args:
+    x: [n, ...] floats.
+
+  Returns:
+    The directions.
+  """
   n, shape = len(x), x.shape[1:]
   centred = (x - jnp.mean(x, axis=0, keepdims=True)).reshape(n, -1)
   # R'R = X'X, so that R's min(n, d) rows do for n.
