@@ -261,7 +261,7 @@ def draw(result: dict[str, Any]) -> Figure:
     panels[1].set_title("|L_DAT - its mean over lam|, 95%", fontsize=9)
     for axes in (panels[0], panels[1]):
       axes.set(xscale="log", yscale="log", xlabel="pairs n", ylabel="nats")
-      axes.legend(fontsize=7)
+      axes.legend(fontsize=7, loc="lower left")
     at = np.linspace(0.0, 1.0, 101)
     lines = ("-", "--", ":")
     for (name, one), line in zip(

@@ -61,7 +61,7 @@ def trained(key, alpha, data, steps):
   mixed = jnp.mean(
     jax.vmap(lambda key: loss(params, x, y, key))(jax.random.split(key_end, 10))
   )
-  logits = model.apply(params, test_x)
+  logits: Any = model.apply(params, test_x)
   test = jnp.mean(cross_entropy(logits, test_y))
   clean = jnp.mean(cross_entropy(model.apply(params, x), y))
   wrong = jnp.argmax(logits, axis=-1) != test_y

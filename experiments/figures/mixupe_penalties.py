@@ -122,11 +122,11 @@ def trained(
     For each case, the measures at every step shown.
   """
   case = next(iter(cases.values()))
-  x, y = data
+  images, labels = data
   if case.centred:
-    x = x - np.mean(x, axis=0)
-  mean = jnp.asarray(np.mean(x, axis=0))
-  x, y = jnp.asarray(x), jnp.asarray(y)
+    images = images - np.mean(images, axis=0)
+  mean = jnp.asarray(np.mean(images, axis=0))
+  x, y = jnp.asarray(images), jnp.asarray(labels)
   model = models.create(case.model, CLASSES, **case.options)
   variables = model.init(jax.random.key(seed), x[:2])
   params = variables["params"]

@@ -39,10 +39,12 @@ def compute(*, smoke: bool = False) -> dict[str, Any]:
   for name in chosen:
     activation = ACTIVATIONS[name]
     logits = functools.partial(networks.logits, activation=activation)
+
+    def loss(params, logits=logits):
+      return networks.mean_logistic(logits(params, x), y)
+
     path = networks.descend(
-      lambda params, logits=logits: networks.mean_logistic(
-        logits(params, x), y
-      ),
+      loss,
       start,
       steps=20 if smoke else 100,
       learning_rate=0.1,

@@ -63,7 +63,7 @@ def compute(*, smoke: bool = False) -> dict[str, Any]:
   seeds = 2 if smoke else 10
   shown = np.unique(np.geomspace(1, epochs, 40).round().astype(int)) - 1
   keys = jax.random.split(jax.random.key(0), seeds)
-  runs = []
+  runs: list[dict[str, Any]] = []
   trainings = {"plain": TRAININGS["plain"]} if smoke else TRAININGS
   names = ["ReLU network"] if smoke else list(MODELS)
   for model in names:

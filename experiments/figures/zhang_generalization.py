@@ -109,17 +109,17 @@ def compute(*, smoke: bool = False) -> dict[str, Any]:
         np.asarray, jax.lax.map(jax.jit(run), index)
       )
       # The class is chosen once for all samples: that of the largest gamma.
-      gamma, size = float(np.max(gamma)), float(np.max(size))
+      level_of, largest = float(np.max(gamma)), float(np.max(size))
       if name == "logistic":
         level = float(np.min(slope))
-        radius, lipschitz = (gamma / level) ** 0.5, 1.0
+        radius, lipschitz = (level_of / level) ** 0.5, 1.0
         shape = x, sigma
-        printed = theory.rademacher_bound(gamma, level**2, rank, n)
+        printed = theory.rademacher_bound(level_of, level**2, rank, n)
       else:
-        radius, lipschitz = gamma**0.5, float(np.max(slope))
+        radius, lipschitz = level_of**0.5, float(np.max(slope))
         shape = hidden, sigma_hidden
         mean = jnp.zeros(WIDTH, hidden.dtype)
-        printed = theory.two_layer_bound(gamma, sigma_hidden, mean, n)
+        printed = theory.two_layer_bound(level_of, sigma_hidden, mean, n)
       data, covariance = shape
       found = theory.rademacher_ellipsoid(
         key, data[index[0]], covariance, radius=radius, num_draws=200
@@ -127,13 +127,13 @@ def compute(*, smoke: bool = False) -> dict[str, Any]:
       of = lambda complexity, n=n, **options: float(
         theory.generalization_bound(complexity, n, prob=PROB, **options)
       )
-      both = {"lipschitz": lipschitz, "size": size}
+      both = {"lipschitz": lipschitz, "size": largest}
       rows[name].append(
         {
           "n": n,
           "gap": drawing.numbers(np.mean(gap), 4),
           "quantile": drawing.numbers(np.quantile(gap, 1.0 - PROB), 4),
-          "gamma": drawing.numbers(gamma, 4),
+          "gamma": drawing.numbers(level_of, 4),
           "monte_carlo": drawing.numbers(of(found.value, **both), 4),
           "complexity": drawing.numbers(2.0 * lipschitz * found.value, 4),
           "bound": drawing.numbers(of(float(printed), **both), 4),
@@ -202,7 +202,7 @@ def draw(result: dict[str, Any]) -> Figure:
       axes.set(xscale="log", yscale="log", xlabel="n", ylabel="nats")
       axes.set_title(name, fontsize=9)
     panels[1].set_ylabel("squared error")
-    panels[0].legend(fontsize=7)
+    panels[1].legend(fontsize=7)
   return figure
 
 
