@@ -195,8 +195,8 @@ def logit_factors(
   Example:
     >>> logit_fn = lambda x: x @ jnp.array([3.0, 4.0])
     >>> found = jaxmix.theory.logit_factors(logit_fn, 2.0 * jnp.eye(2))
-    >>> [np.asarray(factor).round(2).tolist() for factor in found]
-    [[6.0, 8.0], [5.0, 5.0], [2.0, 2.0], [0.6, 0.8]]
+    >>> print(*(np.asarray(factor).round(2) for factor in found))
+    [6. 8.] [5. 5.] [2. 2.] [0.6 0.8]
   """
   x, _, (n, *_) = likelihood.check_data(logit_fn, x)
   arguments.count("examples_at_once", examples_at_once)
