@@ -137,7 +137,9 @@ def test_a_step_on_q_of_a_linear_network_by_hand():
     found["first"], np.tile(first, (5, 1)), rtol=1e-4, atol=1e-6
   )
   lengths = np.linalg.norm(towards, axis=1)[:, None] * squares**0.5
-  np.testing.assert_allclose(found["alpha"], residual * moved / lengths, 1e-4)
+  np.testing.assert_allclose(
+    found["alpha"], residual * moved / lengths, rtol=1e-4, atol=1e-6
+  )
   assert np.ptp(found["whole"]) > 0.0
 
 
