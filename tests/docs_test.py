@@ -56,6 +56,80 @@ def test_links_and_captions(link):
     assert isinstance(result["seen"], bool) and result["caption"]
 
 
+VERDICTS = {
+  "assumed",
+  "false as printed",
+  "holds",
+  "holds corrected",
+  "not checked",
+  "not seen",
+  "seen",
+}
+# Numbered in the papers, by the words that their tables begin with.
+NUMBERED = {
+  "Zhang et al.": "Lemma 3.1, Lemma 3.2, Lemma 3.3, Lemma 3.4, Lemma A.1, "
+  "Theorem 3.1, Theorem 3.2, Theorem 3.3, Theorem 3.4, Theorem 3.5, "
+  "Theorem A.1, Theorem B.1, Corollary 3.1, Remark 3.1, Remark 3.2, "
+  "Assumption 3.1, Assumption B.1, eq. (1), eq. (2), eq. (3), eq. (4), "
+  "eq. (5), eq. (6), eq. (7), eq. (8), eq. (9), eq. (10)",
+  "The talk": "Lemma, Theorem",
+  "MixupE": "Theorem 1, eq. (1), eq. (2), eq. (3), eq. (4), eq. (5), eq. (6)",
+  '"MixUp as': "Axiom 1, Axiom 2, Lemma 1, Lemma 2, Lemma 3, Lemma 4, "
+  "Lemma 5, Theorem 1, eq. (5), Du",
+  "Kimura": "Lemma 1, Lemma 2, Theorem 1, Theorem 2, Theorem 3, Theorem 4, "
+  "Definitions 1 and 2, Definitions 3 and 4, Definition 5",
+}
+
+
+def tables():
+  """The papers' tables: for each its rows, as lists of cells."""
+  text = TEXT.split("<!-- table begins -->")[1].split("<!-- table ends -->")[0]
+  parts = re.split(r"^\*\*(.*)\*\*$", text, flags=re.MULTILINE)[1:]
+  found = {}
+  for paper, part in zip(parts[::2], parts[1::2], strict=True):
+    lines = [line for line in part.splitlines() if line.startswith("|")]
+    cells = [[c.strip() for c in x.strip("|").split(" | ")] for x in lines]
+    assert cells[0] == "statement,what it says,functions,figures,verdict".split(
+      ","
+    )
+    found[paper] = cells[2:]
+  return found
+
+
+@pytest.mark.parametrize("start", NUMBERED)
+def test_the_table_has_every_numbered_statement(start):
+  (rows,) = (
+    rows for paper, rows in tables().items() if paper.startswith(start)
+  )
+  statements = [row[0] for row in rows]
+  assert len(set(statements)) == len(statements)
+  for name in NUMBERED[start].split(", "):
+    exact = re.compile(rf"(^|, ){re.escape(name)}($|,)")
+    assert any(exact.search(statement) for statement in statements), name
+  assert len(tables()) == len(NUMBERED)
+
+
+def test_the_table_names_functions_and_figures_that_exist():
+  drawn = set()
+  for row in (row for rows in tables().values() for row in rows):
+    assert len(row) == 5, row
+    statement, says, functions, figures, verdict = row
+    assert statement and says and verdict in VERDICTS, row
+    names = re.findall(r"`(\w+)`", functions)
+    for name in names:
+      assert hasattr(theory, name) or hasattr(jaxmix, name), row
+    links = re.findall(r"\[(\w+)\]\((.*?)\)", figures)
+    for name, link in links:
+      assert link.endswith(f"/{name}.png") and (DOCS / link).exists(), row
+      drawn.add(name)
+      seen = json.loads((DOCS / link).with_suffix(".json").read_text())["seen"]
+      # A figure of a statement that is not seen is no support of it.
+      assert verdict not in ("seen", "not seen") or seen == (verdict == "seen")
+    assert names or links or verdict == "not checked", row
+  every = DOCS.parent / "experiments" / "results" / "figures"
+  assert drawn == {path.stem for path in every.glob("*.png")}
+
+
 def test_a_model_of_ones_own_trains_by_the_command_that_is_shown(tmp_path):
   text = (DOCS / "extending.md").read_text()
   code, *_ = re.findall(r"```python\n(.*?)```", text, re.DOTALL)

@@ -6,15 +6,33 @@ mean) is 0, and so is its gradient.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import chex
 import jax
 import jax.numpy as jnp
 
 from jaxmix.theory import arguments, likelihood
-from jaxmix.theory.likelihood import LogitFn
+from jaxmix.theory.likelihood import LogitFn, LogPartition
 
 # Gradients of so many logits are in memory at once.
 _CLASSES = 16
+
+
+class LogitFactors(NamedTuple):
+  """|f_k(x_i)| = |df_k(x_i)| |x_i| R_ik of a homogeneous network.
+
+  Attributes:
+    logit: |f_k(x_i)|, [n] or [n, K].
+    slope: |df_k(x_i)|, likewise.
+    norm: |x_i|, [n].
+    cosine: R_ik, as `cosines`.
+  """
+
+  logit: chex.Array
+  slope: chex.Array
+  norm: chex.Array
+  cosine: chex.Array
 
 
 def direction_coefficients(
@@ -23,6 +41,7 @@ def direction_coefficients(
   y: chex.Array,
   *,
   input_mean: chex.Array | None = None,
+  log_partition: LogPartition = likelihood.log_partition,
   examples_at_once: int = 256,
 ) -> chex.Array:
   """alpha_{k,i} of MixupE's eq. (3): where negative, Mixup sharpens f_k at x_i.
@@ -35,6 +54,7 @@ def direction_coefficients(
     x: [n, ...] floats.
     y: labels, see `standard_loss`.
     input_mean: xbar, shaped like one example; None means the mean of x.
+    log_partition: h of one example's logits, whose h' is then g.
     examples_at_once: in a block, >= 1; the memory grows with it.
 
   Returns:
@@ -50,7 +70,7 @@ def direction_coefficients(
     >>> print(np.asarray(found).round(4))  # 1 - sigmoid(1), cosines 1
     [0.2689 0.2689]
   """
-  x, y, (n, *_) = likelihood.check_data(logit_fn, x, y)
+  x, y, (n, *_) = likelihood.check_data(logit_fn, x, y, log_partition)
   arguments.count("examples_at_once", examples_at_once)
   logits_of = likelihood.single(logit_fn)
   if input_mean is None:
@@ -64,7 +84,7 @@ def direction_coefficients(
   def one(example):
     point, label = example
     logits = logits_of(point)
-    pull = likelihood.residual(logits, label)
+    pull = likelihood.residual(logits, label, log_partition)
     towards = input_mean - point
     return pull * _cosines_of_gradients(logits_of, point, towards)
 
@@ -106,6 +126,7 @@ def loss_cosines(
   x: chex.Array,
   y: chex.Array,
   *,
+  log_partition: LogPartition = likelihood.log_partition,
   examples_at_once: int = 256,
 ) -> chex.Array:
   """cos(dl(x_i), -x_i): how far the loss falls outwards, any number of classes.
@@ -119,6 +140,7 @@ def loss_cosines(
     logit_fn: maps [n, ...] to logits [n] or [n, K].
     x: [n, ...] floats, centred.
     y: labels, see `standard_loss`.
+    log_partition: h of one example's logits, whose h' is then g.
     examples_at_once: in a block, >= 1; the memory grows with it.
 
   Returns:
@@ -134,7 +156,7 @@ def loss_cosines(
     >>> print(np.asarray(found).round(4))  # the second classified wrong
     [ 0.6 -0.8]
   """
-  x, y, (n, *_) = likelihood.check_data(logit_fn, x, y)
+  x, y, (n, *_) = likelihood.check_data(logit_fn, x, y, log_partition)
   arguments.count("examples_at_once", examples_at_once)
   logits_of = likelihood.single(logit_fn)
 
@@ -142,10 +164,60 @@ def loss_cosines(
     point, label = example
     logits, pull_back = jax.vjp(logits_of, point)
     # Of dl the direction alone is asked for: its length underflows first.
-    (gradient,) = pull_back(likelihood.residual_direction(logits, label))
+    pull = likelihood.residual_direction(logits, label, log_partition)
+    (gradient,) = pull_back(pull)
     return _cosine(gradient, -point)
 
   return jax.lax.map(one, (x, y), batch_size=min(examples_at_once, n))
+
+
+def logit_factors(
+  logit_fn: LogitFn, x: chex.Array, *, examples_at_once: int = 256
+) -> LogitFactors:
+  """The factors of a logit's size, |f| = |df| |x| R (Zhang et al., B.1).
+
+  The identity holds for networks with f = df x, such as bias-free ReLU. From it
+  the paper expects R_i to grow once all examples are right, as |f| does then;
+  which of |df| and R_i grows is not said by it, and can be seen here.
+
+  Args:
+    logit_fn: maps [n, ...] to logits [n] or [n, K].
+    x: [n, ...] floats, centred.
+    examples_at_once: in a block, >= 1; the memory grows with it.
+
+  Returns:
+    The factors.
+
+  Raises:
+    TypeError: if x is not floating point.
+    ValueError: if the logits are neither [n] nor [n, K].
+
+  Example:
+    >>> logit_fn = lambda x: x @ jnp.array([3.0, 4.0])
+    >>> found = jaxmix.theory.logit_factors(logit_fn, 2.0 * jnp.eye(2))
+    >>> print(*(np.asarray(factor).round(2) for factor in found))
+    [6. 8.] [5. 5.] [2. 2.] [0.6 0.8]
+  """
+  x, _, (n, *_) = likelihood.check_data(logit_fn, x)
+  arguments.count("examples_at_once", examples_at_once)
+  logits_of = likelihood.single(logit_fn)
+
+  def one(point):
+    logits, pull_back = jax.vjp(logits_of, point)
+
+    def factors(cotangent):
+      (gradient,) = pull_back(cotangent)
+      return length(gradient), jnp.abs(_cosine(gradient, point))
+
+    if logits.ndim == 0:
+      slope, cosine = factors(jnp.ones_like(logits))
+    else:
+      classes = jnp.eye(len(logits), dtype=logits.dtype)
+      at_once = min(len(logits), _CLASSES)
+      slope, cosine = jax.lax.map(factors, classes, batch_size=at_once)
+    return LogitFactors(jnp.abs(logits), slope, length(point), cosine)
+
+  return jax.lax.map(one, x, batch_size=min(examples_at_once, n))
 
 
 def length(vector: chex.Array) -> chex.Array:

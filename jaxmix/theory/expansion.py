@@ -21,6 +21,7 @@ what logit_fn closes over.
 
 from __future__ import annotations
 
+import functools
 from typing import NamedTuple
 
 import chex
@@ -189,7 +190,8 @@ def regularizers(
     beta: its second concentration; None means alpha.
     policy: any policy of `jaxmix.policies`, instead of alpha.
     log_partition: h of one example's logits.
-    examples_at_once: in a block, >= 1; the memory grows with it.
+    examples_at_once: passes of the network side by side, each for one example
+      and one direction, >= 1; the memory grows with it.
 
   Returns:
     The three scalars, in nats.
@@ -211,35 +213,33 @@ def regularizers(
   policy = as_policy(alpha, beta, policy)
   logits_of = likelihood.single(logit_fn)
   mean = jnp.mean(x, axis=0)
-  spread = _covariance_factor(x)
+  spread = covariance_factor(x)
+  # So many directions of an example side by side: they share its own pass.
+  count = len(spread)
+  at_once = min(count + 1, examples_at_once)
+  # Directions of length 0 fill the last block, and add nothing.
+  spread = jnp.pad(
+    spread, [(0, -(count + 1) % at_once)] + [(0, 0)] * (x.ndim - 1)
+  )
 
-  def along(point, label, direction):
-    """First order, and the two parts of the second, along one direction."""
-    # Forward over forward: d2f along one direction, and no d x d Hessian.
-    logits, first, second = derivatives(logits_of, point, direction, 2)
-    # y f is linear: h's curvature is the loss's.
-    loss = lambda f: likelihood.loss_of_logits(f, label, log_partition)
-    _, slope, curvature = derivatives(loss, logits, first, 2)
-    _, bend = jax.jvp(loss, (logits,), (second,))
-    return jnp.stack([slope, curvature, bend])
+  along = functools.partial(directional_terms, logits_of, log_partition)
 
   def one(example):
     point, label = example
-    towards_mean = along(point, label, mean - point)
+    # Towards the mean first, whose first order is R1's.
+    directions = jnp.concatenate([(mean - point)[None], spread])
+    terms = jax.lax.map(
+      lambda direction: along(point, label, direction),
+      directions,
+      batch_size=at_once,
+    )
+    return jnp.append(terms[0, 0], jnp.sum(terms[:, 1:], axis=0))
 
-    def add(total, direction):
-      return total + along(point, label, direction)[1:], None
-
-    # One direction after another: side by side they would take min(n, d) times
-    # the memory.
-    total, _ = jax.lax.scan(add, towards_mean[1:], spread)
-    return jnp.concatenate([towards_mean[:1], total])
-
-  # Each example again on the way back, rather than every scan's steps kept.
+  # Each example again on the way back, rather than all that it computed kept.
   terms = jax.lax.map(
     jax.checkpoint(one),
     (x, y),
-    batch_size=min(examples_at_once, n),
+    batch_size=min(max(1, examples_at_once // at_once), n),
   )
   r1, r2, r3 = jnp.mean(terms, axis=0)
   _, first, second = (
@@ -269,7 +269,7 @@ def quadratic_mixup_loss(
     beta: its second concentration; None means alpha.
     policy: any policy of `jaxmix.policies`, instead of alpha.
     log_partition: h of one example's logits.
-    examples_at_once: in a block, >= 1; the memory grows with it.
+    examples_at_once: see `regularizers`.
 
   Returns:
     Scalar, in nats.
@@ -372,8 +372,43 @@ def taylor_mixup_loss(
   return _mean_over_pairs(pair, n, pairs_at_once)
 
 
-def _covariance_factor(x: chex.Array) -> chex.Array:
-  """[min(n, d), ...] directions whose squares add up to the covariance."""
+def directional_terms(
+  logits_of: LogitFn,
+  log_partition: LogPartition,
+  point: chex.Array,
+  label: chex.Array,
+  direction: chex.Array,
+) -> chex.Array:
+  """First order of one example's loss, and the two parts of the second.
+
+  Args:
+    logits_of: maps one example to its logits, see `likelihood.single`.
+    log_partition: h of them.
+    point: one example.
+    label: its label.
+    direction: shaped like it.
+
+  Returns:
+    [3]: (h' - y) df v, h''[df v, df v] and (h' - y) d2f[v, v].
+  """
+  # Forward over forward: d2f along one direction, and no d x d Hessian.
+  logits, first, second = derivatives(logits_of, point, direction, 2)
+  # y f is linear: h's curvature is the loss's.
+  loss = lambda f: likelihood.loss_of_logits(f, label, log_partition)
+  _, slope, curvature = derivatives(loss, logits, first, 2)
+  _, bend = jax.jvp(loss, (logits,), (second,))
+  return jnp.stack([slope, curvature, bend])
+
+
+def covariance_factor(x: chex.Array) -> chex.Array:
+  """[min(n, d), ...] directions whose squares add up to the covariance.
+
+  Args:
+    x: [n, ...] floats.
+
+  Returns:
+    The directions.
+  """
   n, shape = len(x), x.shape[1:]
   centred = (x - jnp.mean(x, axis=0, keepdims=True)).reshape(n, -1)
   # R'R = X'X, so that R's min(n, d) rows do for n.

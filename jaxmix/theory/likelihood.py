@@ -108,12 +108,17 @@ def loss_of_logits(
   return jnp.where(hard, near, plain)
 
 
-def residual(logits: chex.Array, label: chex.Array) -> chex.Array:
-  """g(f) - y under the default h, each entry to the precision of its own size.
+def residual(
+  logits: chex.Array,
+  label: chex.Array,
+  log_partition: LogPartition = log_partition,
+) -> chex.Array:
+  """h'(f) - y, under the default h each entry to the precision of its own size.
 
   Args:
     logits: f, a scalar or [K].
     label: y, see `label_dot`.
+    log_partition: h.
 
   Returns:
     Like the logits.
@@ -123,18 +128,24 @@ def residual(logits: chex.Array, label: chex.Array) -> chex.Array:
     >>> print(residual(jnp.array([30.0, 0.0]), 0))
     [-9.357623e-14  9.357623e-14]
   """
-  return jax.grad(loss_of_logits)(logits, label)
+  return jax.grad(loss_of_logits)(logits, label, log_partition)
 
 
-def residual_direction(logits: chex.Array, label: chex.Array) -> chex.Array:
+def residual_direction(
+  logits: chex.Array,
+  label: chex.Array,
+  log_partition: LogPartition = log_partition,
+) -> chex.Array:
   """The residual up to a positive factor, at any margin.
 
   For a hard label softmax with the label's logit at -inf, less the one-hot (or
   1 - 2 y beside a scalar), which does not underflow where the residual does.
+  Under another h it is the residual itself.
 
   Args:
     logits: f, a scalar or [K].
     label: y, see `label_dot`.
+    log_partition: h.
 
   Returns:
     Like the logits.
@@ -145,13 +156,38 @@ def residual_direction(logits: chex.Array, label: chex.Array) -> chex.Array:
     [-1.   0.5  0.5]
   """
   label = jnp.asarray(label)
-  plain = residual(logits, label)
+  plain = residual(logits, label, log_partition)
+  if log_partition is not _DEFAULT:
+    return plain
   if logits.ndim == 0:
     y = label.astype(logits.dtype)
     return jnp.where((y == 0.0) | (y == 1.0), 1.0 - 2.0 * y, plain)
   chosen, hard = _hard(label, len(logits))
   others = jax.nn.softmax(jnp.where(chosen, -jnp.inf, logits))
   return jnp.where(hard, others - chosen.astype(logits.dtype), plain)
+
+
+def curvature(
+  logits: chex.Array, log_partition: LogPartition = log_partition
+) -> chex.Array:
+  """h''(f) of a scalar f, to the precision of its own size.
+
+  Args:
+    logits: f, a scalar.
+    log_partition: h.
+
+  Returns:
+    Scalar.
+
+  Example:
+    >>> curvature = jaxmix.theory.likelihood.curvature
+    >>> print(curvature(jnp.array(30.0)))  # not 1 - 1
+    9.357623e-14
+  """
+  if log_partition is _DEFAULT:
+    # Not prob (1 - prob), which rounds to 0 where the model is sure.
+    return jax.nn.sigmoid(logits) * jax.nn.sigmoid(-logits)
+  return jax.grad(jax.grad(log_partition))(logits)
 
 
 def single(logit_fn: LogitFn) -> LogitFn:

@@ -19,9 +19,9 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from jaxmix import checks, policies
+from jaxmix import attacks, checks, policies
 from jaxmix.theory import arguments, directions, expansion, likelihood
-from jaxmix.theory.likelihood import LogitFn
+from jaxmix.theory.likelihood import LogitFn, LogPartition
 from jaxmix.theory.moments import as_policy, shift_moments
 
 
@@ -70,29 +70,40 @@ def quadratic_adversarial_loss(
   x: chex.Array,
   y: chex.Array,
   radius: chex.Numeric | chex.Array,
+  *,
+  norm: str = "l2",
+  log_partition: LogPartition = likelihood.log_partition,
 ) -> chex.Array:
-  """Second-order approximation of the loss under the worst l2 steps.
+  """Second-order approximation of the loss under the worst l2 or l_inf steps.
 
   The mean of l~_adv(eta_i, (x_i, y_i)), where l~_adv(eta, (x, y)) =
-  l + eta |g(f) - y| |df| + eta^2 / 2 |h''(f)| |df|^2, eqs. (5) and (6) of Zhang
+  l + eta |h'(f) - y| |df| + eta^2 / 2 h''(f) |df|^2, eqs. (5) and (6) of Zhang
   et al. with eta = eps sqrt(d): the maximum over |delta| <= eta of the loss's
   Taylor polynomial, where the network itself is linear around x. (Under eq.
   (6) the paper prints a further factor d beside eta^2, and in A.2.1 |theta| for
   its square.) Where df is zero, a dead ReLU's, |df| has the subgradient 0.
 
+  The lemma is for the logistic h; it holds as it stands for every convex one.
+  For steps of |delta|_inf <= eta, as FGSM's, |df| is the dual norm, the sum of
+  absolute values. |df|_1 <= sqrt(d) |df|_2, so that a bound for l2 steps of eps
+  sqrt(d) is one for l_inf steps of eps (Remark 3.1).
+
   Args:
     logit_fn: maps [n, ...] to binary logits [n].
     x: [n, ...] floats.
-    y: [n], 0 or 1.
-    radius: eta >= 0, a scalar or one for each example, [n], in units of x, of
-      one example's whole input: eps sqrt(d).
+    y: [n], 0 or 1; any numbers under another h.
+    radius: eta >= 0, a scalar or one for each example, [n], in units of x. In
+      l2, of one example's whole input, eps sqrt(d); in l_inf eps.
+    norm: "l2" or "linf".
+    log_partition: h of a logit, convex.
 
   Returns:
     Scalar, in nats.
 
   Raises:
     TypeError: as `standard_loss`.
-    ValueError: if logits are not [n], or radius is neither a scalar nor [n].
+    ValueError: if logits are not [n], radius is neither a scalar nor [n], or
+      the norm is unknown.
 
   Example:
     >>> logit_fn = lambda x: x @ jnp.array([3.0, 4.0])
@@ -101,7 +112,8 @@ def quadratic_adversarial_loss(
     >>> round(float(loss), 4)  # log 2 + 1/2 + 1/8
     1.3181
   """
-  x, y, n = _check_binary(logit_fn, x, y)
+  x, y, n = _check_binary(logit_fn, x, y, log_partition)
+  checks.choice("norm", norm, attacks.NORMS)
   radius = arguments.listed(radius)
   if jnp.shape(radius) not in ((), (n,)):
     raise ValueError(
@@ -110,17 +122,20 @@ def quadratic_adversarial_loss(
   sizes = arguments.known(radius)
   if sizes is not None and not (sizes >= 0).all():
     raise ValueError(f"radius must be at least 0, got {sizes.min()}.")
-  loss = likelihood.loss_of_one(logit_fn)
+  loss = likelihood.loss_of_one(logit_fn, log_partition)
   logits_of = likelihood.single(logit_fn)
 
   def one(point, label, eta):
     logits, gradient = jax.value_and_grad(logits_of)(point)
     eta = eta.astype(logits.dtype)
-    steepness = directions.length(gradient.astype(logits.dtype))
-    residual = jnp.abs(likelihood.residual(logits, label))
-    # h'' of the logistic loss; eq. (6)'s further d is a misprint, see above.
-    # Not prob (1 - prob), which rounds to 0 where the model is sure.
-    curvature = jax.nn.sigmoid(logits) * jax.nn.sigmoid(-logits)
+    gradient = gradient.astype(logits.dtype)
+    if norm == "l2":
+      steepness = directions.length(gradient)
+    else:
+      steepness = jnp.sum(jnp.abs(gradient))
+    residual = jnp.abs(likelihood.residual(logits, label, log_partition))
+    # Eq. (6)'s further d is a misprint, see above.
+    curvature = likelihood.curvature(logits, log_partition)
     # The worst step is along df, towards the side that the residual is on.
     move = eta * steepness
     return loss(point, label) + residual * move + 0.5 * curvature * move**2
@@ -138,6 +153,7 @@ def mixup_radius(
   beta: chex.Numeric | None = None,
   policy: policies.MixingPolicy | None = None,
   smallest_norm: chex.Numeric | None = None,
+  log_partition: LogPartition = likelihood.log_partition,
 ) -> MixupRadius:
   """(eps_i, eps_mix): the attacks that training by Mixup guards against.
 
@@ -159,6 +175,8 @@ def mixup_radius(
     beta: its second concentration; None means alpha.
     policy: any policy of `jaxmix.policies`, instead of alpha.
     smallest_norm: c_x sqrt(d), a lower bound on |x_i|; None takes the smallest.
+    log_partition: h of one example's logits; of K logits the radius depends on
+      it.
 
   Returns:
     The radii.
@@ -174,14 +192,17 @@ def mixup_radius(
     >>> print(np.asarray(radius.per_example * 2**0.5).round(4))  # R_i |x_i| / 3
     [0.2    0.2    0.2667 0.2667]
   """
-  x, y, (n, *classes) = likelihood.check_data(logit_fn, x, y)
+  x, y, (n, *classes) = likelihood.check_data(logit_fn, x, y, log_partition)
   policy = as_policy(alpha, beta, policy)
   if not classes:
     aligned = directions.cosines(logit_fn, x)
   elif y is None:
     raise ValueError("y is needed for the radius of a network of K logits.")
   else:
-    aligned = jnp.maximum(directions.loss_cosines(logit_fn, x, y), 0.0)
+    outwards = directions.loss_cosines(
+      logit_fn, x, y, log_partition=log_partition
+    )
+    aligned = jnp.maximum(outwards, 0.0)
   flat = x.reshape(n, -1)
   if smallest_norm is None:
     smallest_norm = jnp.min(jax.vmap(directions.length)(flat))
@@ -205,21 +226,26 @@ def robustness_bound(
   beta: chex.Numeric | None = None,
   policy: policies.MixingPolicy | None = None,
   smallest_norm: chex.Numeric | None = None,
+  norm: str = "l2",
+  log_partition: LogPartition = likelihood.log_partition,
 ) -> RobustnessBound:
   """The three sides of Theorems 3.1 (linear) and 3.3 (ReLU, max pooling).
 
-  mixup >= per_example >= uniform, for every policy of `jaxmix.policies`,
-  wherever the assumptions hold (`robustness_assumptions`); each of them is
-  needed.
+  mixup >= per_example >= uniform, for every policy of `jaxmix.policies` and
+  every convex h, wherever the assumptions hold (`robustness_assumptions`); each
+  of them is needed. With norm="linf" the attacks are of eps in every coordinate
+  (Remark 3.1), which is weaker.
 
   Args:
     logit_fn: maps [n, ...] to binary logits [n].
     x: [n, ...] floats, centred.
-    y: [n], 0 or 1.
+    y: [n], 0 or 1; any numbers under another h.
     alpha: concentration of Mixup's Beta law; or give a policy.
     beta: its second concentration; None means alpha.
     policy: any policy of `jaxmix.policies`, instead of alpha.
     smallest_norm: c_x sqrt(d), a lower bound on |x_i|; None takes the smallest.
+    norm: of the attacks, "l2" or "linf".
+    log_partition: h of a logit, convex.
 
   Returns:
     The sides.
@@ -235,28 +261,42 @@ def robustness_bound(
     >>> bool(sides.mixup > sides.per_example > sides.uniform)
     True
   """
-  x, y, n = _check_binary(logit_fn, x, y)
+  x, y, n = _check_binary(logit_fn, x, y, log_partition)
+  checks.choice("norm", norm, attacks.NORMS)
   policy = as_policy(alpha, beta, policy)
   radius = mixup_radius(logit_fn, x, policy=policy, smallest_norm=smallest_norm)
   # The d of one example's whole input.
-  root = (x.size // n) ** 0.5
-  attacked = lambda eps: quadratic_adversarial_loss(logit_fn, x, y, eps * root)
+  root = (x.size // n) ** 0.5 if norm == "l2" else 1.0
+  attacked = lambda eps: quadratic_adversarial_loss(
+    logit_fn, x, y, eps * root, norm=norm, log_partition=log_partition
+  )
   return RobustnessBound(
-    mixup=expansion.quadratic_mixup_loss(logit_fn, x, y, policy=policy),
+    mixup=expansion.quadratic_mixup_loss(
+      logit_fn, x, y, policy=policy, log_partition=log_partition
+    ),
     per_example=attacked(radius.per_example),
     uniform=attacked(radius.uniform),
   )
 
 
 def robustness_assumptions(
-  logit_fn: LogitFn, x: chex.Array, y: chex.Array
+  logit_fn: LogitFn,
+  x: chex.Array,
+  y: chex.Array,
+  *,
+  log_partition: LogPartition = likelihood.log_partition,
 ) -> RobustnessAssumptions:
   """What Theorems 3.1 and 3.3 ask of the data and of the network.
+
+  Of theta the proof uses (h'(f_i) - y_i) f_i <= 0, which is the paper's Theta
+  under the logistic h; under another that is what `right` says. For least
+  squares it asks 0 <= f_i / y_i <= 1.
 
   Args:
     logit_fn: maps [n, ...] to binary logits [n].
     x: [n, ...] floats.
-    y: [n], 0 or 1.
+    y: [n], 0 or 1; any numbers under another h.
+    log_partition: h of a logit.
 
   Returns:
     The assumptions: True, 0 and 0 (up to rounding) where the theorems apply.
@@ -272,81 +312,36 @@ def robustness_assumptions(
     >>> bool(found.right), float(found.off_centre), float(found.inhomogeneity)
     (True, 0.0, 0.5)
   """
-  x, y, _ = _check_binary(logit_fn, x, y)
+  x, y, _ = _check_binary(logit_fn, x, y, log_partition)
   logits_of = likelihood.single(logit_fn)
   # Euler: df(x) x = f(x) for a homogeneous f; one jvp, and no gradient.
   logits, along_itself = jax.vmap(
     lambda point: jax.jvp(logits_of, (point,), (point,))
   )(x)
-  label = y.astype(logits.dtype)
+  pull = jax.vmap(
+    lambda f, label: likelihood.residual_direction(f, label, log_partition)
+  )(logits, y)
   return RobustnessAssumptions(
     # The paper's Theta lets a logit be exactly 0.
-    right=jnp.all((2.0 * label - 1.0) * logits >= 0.0),
+    right=jnp.all(pull * logits <= 0.0),
     off_centre=directions.length(jnp.mean(x, axis=0)),
     inhomogeneity=jnp.max(jnp.abs(logits - along_itself)),
   )
 
 
-def constant_radius(
-  prob: chex.Numeric,
-  *,
-  tau: chex.Numeric,
-  curvature: chex.Numeric,
-  residual: tuple[chex.Numeric, chex.Numeric],
-) -> chex.Numeric:
-  """R~ of Theorem 3.2 of Zhang et al.: a radius that does not shrink with n.
-
-  min{p k1 / (2 k2 - p (k2 - k1)), sqrt(4 k p / (2 - p + 4 k p))} tau takes the
-  place of R = min_i R_i, with probability at least 1 - exp(-n p^2 / 2): p/2 of
-  the examples have |cos| >= tau, and carry the others.
-
-  Args:
-    prob: p, the probability of |cos(x, theta)| >= tau, in (0, 1].
-    tau: the cosine, in [0, 1]; Assumption 3.1 has (0, 1), and 0 gives R~ = 0.
-    curvature: k, a lower bound on g(f) (1 - g(f)) over the examples, in [0,
-      1/4]; 0 gives R~ = 0.
-    residual: (k1, k2), bounds on |g(f) - y| over the examples, k1 in [0, 1] and
-      k2 in (0, 1].
-
-  Returns:
-    R~.
-
-  Raises:
-    ValueError: if a known number is out of its range, or known k1 > k2.
-
-  Example:
-    >>> radius = jaxmix.theory.constant_radius(
-    ...   1.0, tau=0.5, curvature=0.25, residual=(0.5, 0.5)
-    ... )
-    >>> float(radius)  # min{1/2, sqrt(1/2)} tau
-    0.25
-  """
-  p = checks.scalar("prob", prob, low=0.0, high=1.0, open_low=True)
-  tau = checks.scalar("tau", tau, low=0.0, high=1.0)
-  k = checks.scalar("curvature", curvature, low=0.0, high=0.25)
-  low = checks.scalar("residual[0]", residual[0], low=0.0, high=1.0)
-  high = checks.scalar(
-    "residual[1]", residual[1], low=0.0, high=1.0, open_low=True
-  )
-  smallest, largest = (arguments.known(bound) for bound in (low, high))
-  if smallest is not None and largest is not None and smallest > largest:
-    raise ValueError(
-      f"residual must be (k1, k2) with k1 <= k2, got {tuple(residual)}."
-    )
-  first = p * low / (2.0 * high - p * (high - low))
-  second = directions.root(jnp.asarray(4.0 * k * p / (2.0 - p + 4.0 * k * p)))
-  return jnp.minimum(first, second) * tau
-
-
-def _check_binary(logit_fn, x, y) -> tuple[chex.Array, chex.Array, int]:
-  x, y, (n, *classes) = likelihood.check_data(logit_fn, x, y)
+def _check_binary(
+  logit_fn, x, y, log_partition
+) -> tuple[chex.Array, chex.Array, int]:
+  x, y, (n, *classes) = likelihood.check_data(logit_fn, x, y, log_partition)
   if classes:
     raise ValueError(
       f"The theorem is for binary logits [n] = ({n},), got shape "
       f"{(n, *classes)}."
     )
   labels = arguments.known(y)
-  if labels is not None and not ((labels == 0) | (labels == 1)).all():
+  if labels is None or log_partition is not likelihood.log_partition:
+    return x, y, n
+  if not ((labels == 0) | (labels == 1)).all():
     raise ValueError(
       f"y must be 0 or 1 in the theorem, got {labels[labels % 1 != 0][0]}."
     )

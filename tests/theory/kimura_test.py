@@ -253,6 +253,40 @@ def test_theorem_4_is_right_for_gaussians():
   np.testing.assert_allclose(ours, np.full((3, 1, 1), 0.25), rtol=1e-3)
 
 
+def test_divergences_by_hand():
+  # psi = log cosh for x = -1 or 1.
+  x, theta, other = jnp.array([[-1.0], [1.0]]), [1.0], [-0.5]
+  psi, slope = lambda t: math.log(math.cosh(t)), math.tanh
+  of = lambda t, s: psi(t) - psi(s) - slope(s) * (t - s)
+  found = kimura.bregman_divergence(x, theta, other, 0.4)
+  expected = [of(0.4, -0.2), of(0.4, -0.2), of(1.0, -0.5)]
+  np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+@hypothesis.given(problems(shape=(7, 3)))
+@hypothesis.settings(max_examples=40, deadline=None)
+def test_divergences_are_those_of_nearer_parameters(problem):
+  x, lam = problem
+  x = x / (1 + np.abs(x).max())
+  theta, other = np.array([-2.0, 1.0, 3.0]), np.array([1.0, 0.5, -1.0])
+  ours = double(jax.jit(kimura.bregman_divergence), x, theta, other, lam)
+  close = lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-8, atol=1e-13)
+  close(ours.mixed, ours.scaled)
+  psi = lambda x, t: np.log(np.mean(np.exp(x @ t)))
+  mean = lambda x, t: np.exp(x @ t) @ x / np.exp(x @ t).sum()
+  for side, data in ((ours.mixed, mixed(x, lam)), (ours.plain, x)):
+    tangent = mean(data, other) @ (theta - other)
+    close(side, psi(data, theta) - psi(data, other) - tangent)
+
+
+def test_mixup_lowers_divergences_near_the_origin_and_raises_them_far_off():
+  x = np.array([[-1.0], [1.0]])
+  for size, low, high in ((0.01, 0.249, 0.251), (8.0, 50.0, 5000.0)):
+    places = np.array([1.25 * size]), np.array([size])
+    found = double(kimura.bregman_divergence, x, *places, 0.5)
+    assert low < found.mixed / found.plain < high
+
+
 def test_a_random_partner_gives_another_factor():
   # All pairs lam x_i + (1 - lam) x_j: at theta = 0 the covariance is scaled by
   # lam^2 + (1 - lam)^2, not lam^2.
