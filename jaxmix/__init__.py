@@ -11,6 +11,7 @@ from jaxmix import policies as policies
 from jaxmix import theory as theory
 from jaxmix.attacks import fgsm as fgsm
 from jaxmix.attacks import pgd as pgd
+from jaxmix.audit import audit as audit
 from jaxmix.boxes import CutMixPlan as CutMixPlan
 from jaxmix.boxes import cutmix as cutmix
 from jaxmix.boxes import draw_cutmix as draw_cutmix

@@ -1,0 +1,99 @@
+"""Checks of batches that are not as the others: short, odd, of one."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from jaxmix.audit import reading
+from jaxmix.audit.evidence import (
+  Evidence,
+  fault,
+  not_applicable,
+  passed,
+  words,
+)
+from jaxmix.audit.report import Finding
+
+_SEEDS = 16
+
+
+def short(e: Evidence) -> Finding:
+  """A shorter batch after full ones, as at the end of a data set, is mixed."""
+  full, size = len(e.pool[-1].labels), len(e.pool[-1].labels) // 2
+  # Twice, for what remembers sizes.
+  trouble = _trouble(e, full) or _trouble(e, size)
+  if trouble:
+    return fault(
+      "short batch",
+      f"After batches of {full}: {trouble}",
+      f"a batch of {size} after one of {full}, seed {e.seed}",
+    )
+  return passed("short batch", f"{size} after {full}: mixed as others.")
+
+
+def odd(e: Evidence) -> Finding:
+  """Batches of an odd number of examples are mixed."""
+  if "short batch" in e.failed:
+    return not_applicable("odd batch", "See short batch.")
+  for size in (3, 5):
+    if size >= e.num_classes:
+      continue
+    trouble = _trouble(e, size)
+    if trouble:
+      return fault(
+        "odd batch",
+        trouble,
+        f"a batch of {size}, seed {e.seed}",
+        (e.seed, *e.given(size)),
+      )
+  return passed("odd batch", "3 and 5: mixed as others.")
+
+
+def one(e: Evidence) -> Finding:
+  """A batch of one comes back as it is."""
+  for name in ("short batch", "odd batch"):
+    if name in e.failed:
+      return not_applicable("batch of one", f"See {name}.")
+  trouble = _trouble(e, 1)
+  if trouble:
+    return fault(
+      "batch of one",
+      trouble,
+      f"a batch of 1, seed {e.seed}",
+      (e.seed, *e.given(1)),
+    )
+  return passed("batch of one", "Comes back as it is.")
+
+
+def _trouble(e: Evidence, size: int) -> str:
+  """What goes wrong at a size and not at the pool's; "" where nothing does."""
+  try:
+    batch = e.mixed(size, _SEEDS)
+  except Exception as error:  # whatever anybody's code ends in
+    return words(error)
+  seen = batch.seen
+  if "mixture" not in e.failed and (seen.way == "").any():
+    return "an image came back that is no mixture of two."
+  apart = seen.partner != seen.label_partner
+  both = (seen.partner >= 0) & (seen.label_partner >= 0)
+  if "partners" not in e.failed and (apart & both).any():
+    return "images and labels have different partners."
+  right = np.where(
+    seen.way == "paste", seen.kept, e.gamma(np.clip(seen.kept, 0.0, 1.0))
+  )
+  off = np.abs(seen.label_kept - right) > 5 * reading.TOLERANCE
+  if not e.failed & {"weights", "area", "partners"} and off.any():
+    return "labels do not weigh as images."
+  if _distinct(e.pool[-1].seen.partner) and not _distinct(seen.partner):
+    return (
+      "one example is the partner of several, where in full batches each is of "
+      "one: partners of a full batch are cut to a short one's."
+    )
+  return ""
+
+
+def _distinct(partner: np.ndarray) -> bool:
+  """Whether in every call no example is the partner of two."""
+  return all(
+    len(np.unique(row[row >= 0])) == (row >= 0).sum() for row in partner
+  )
