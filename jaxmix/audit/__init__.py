@@ -16,11 +16,11 @@ from jaxmix import checks, policies
 from jaxmix.audit import compiled, laws, rules, sizes
 from jaxmix.audit.calls import Caller
 from jaxmix.audit.evidence import Evidence, fault, words
+from jaxmix.audit.report import FAULT
 from jaxmix.audit.report import Finding as Finding
 from jaxmix.audit.report import Report as Report
 
 _ALPHAS = (0.01, 0.1, 1.0, 4.0)
-_POOL_SEEDS = 32
 _SHAPES = {"jax": (8, 8, 3), "numpy": (8, 8, 3), "torch": (3, 8, 8)}
 
 
@@ -100,7 +100,7 @@ def audit(
 
   def told(finding: Finding) -> None:
     findings.append(finding)
-    if finding.status == "fault":
+    if finding.status == FAULT:
       e.failed.add(finding.check)
 
   given = e.given(largest)
@@ -109,15 +109,23 @@ def audit(
     told(compiled.repeats(caller, seed, *given))
     if not e.failed:
       told(compiled.jit(caller, seed, *given))
-    pool = [e.mixed(size, _POOL_SEEDS) for size in (2, 4, largest)]
+    e = e._replace(pool=(e.mixed(largest),))
   except Exception as error:  # anybody's code, and whatever it returns
     smallest = f"a batch of {largest}, seed {seed}"
     wrong = fault("call", words(error), smallest, (seed, *given))
     return Report(name, (wrong,))
-  e = e._replace(pool=tuple(pool))
-  for check in (rules.mixture, rules.smoothing, rules.partners):
-    told(check(e))
-  for check in (rules.weights, rules.area):
+  rules_of_one = (
+    *(rules.mixture, rules.smoothing),
+    *(rules.partners, rules.weights, rules.area),
+  )
+  # Of the largest first: what only shorter ones do is told of those.
+  for check in rules_of_one:
+    if check(e).status == FAULT:
+      e.failed.add(check.__name__)
+  finding, e = sizes.short(e, [2, 4])
+  e.failed.difference_update(check.__name__ for check in rules_of_one)
+  told(finding)
+  for check in rules_of_one:
     told(check(e))
   drawn: dict[Any, laws.Drawn | Exception] = {}
   for a, one in callers.items():
@@ -137,7 +145,7 @@ def audit(
     told(laws.dependence(e, at_main))
   for check in (rules.class_ids, rules.dtype, rules.scale, rules.in_place):
     told(check(e))
-  for check in (sizes.short, sizes.odd, sizes.one, compiled.gradients):
+  for check in (sizes.odd, sizes.one, compiled.gradients):
     told(check(e))
   return Report(name, tuple(findings), (*variants, *folded))
 
@@ -153,9 +161,7 @@ def _alphas(fn, alpha, policy) -> tuple[list[Any], bool]:
   if alpha is None:
     return (list(_ALPHAS) if takes else [None]), takes
   several = [alpha] if np.ndim(alpha) == 0 else list(alpha)
-  found = [
-    checks.scalar("alpha", a, low=0.0, open_low=True) for a in several
-  ]
+  found = [checks.scalar("alpha", a, low=0.0, open_low=True) for a in several]
   if len(found) != 1 and not takes:
     raise ValueError(
       f"alpha must be one number where fn takes no alpha, got {alpha!r}."

@@ -14,6 +14,7 @@ import numpy as np
 from jaxmix import checks
 
 KINDS = ("jax", "numpy", "torch")
+_ARRAYS = ("images", "first", "second", "weight", "dense")
 
 
 class Outcome(NamedTuple):
@@ -36,6 +37,13 @@ class Outcome(NamedTuple):
   weight: np.ndarray | None
   dense: np.ndarray | None
   changed: str = ""
+
+  def each(self, take: Callable[[np.ndarray], np.ndarray]) -> Outcome:
+    """Returns the same with `take` of every array."""
+    parts: list[Any] = [
+      take(part) if isinstance(part, np.ndarray) else part for part in self
+    ]
+    return Outcome(*parts)
 
 
 class Caller:
@@ -71,7 +79,9 @@ class Caller:
     first = jax.random.key(seed) if self.kind == "jax" else seed
     returned = self.fn(first, *arrays, **dict(self.options))
     changed = ""
-    for name, old, new in zip(("images", "labels"), before, arrays, strict=True):
+    for name, old, new in zip(
+      ("images", "labels"), before, arrays, strict=True
+    ):
       if not np.array_equal(old, to_numpy(new)):
         changed = name
     return self._taken(returned, labels.shape)._replace(changed=changed)
@@ -82,16 +92,24 @@ class Caller:
     """A call a seed, stacked: one compiled program where that is possible."""
     if self.compiles:
       keys = jax.vmap(jax.random.key)(np.asarray(seeds, np.uint32))
-      program = _program(self.fn, self.options)
-      returned = program(keys, jax.numpy.asarray(images), labels)
+      arrays = jax.numpy.asarray(images), labels
+      try:  # with alpha traced, one program does for all
+        returned = _program(self.fn, ())(keys, *arrays, dict(self.options))
+      except Exception:  # what branches on it in Python
+        if not self.options:
+          raise
+        returned = _program(self.fn, self.options)(keys, *arrays, {})
       return self._taken(returned, (len(seeds), *labels.shape))
     found = [self(seed, images, labels) for seed in seeds]
-    stacked = [
-      None if part[0] is None else np.stack(part)
-      for part in zip(*(f[:1] + f[2:6] for f in found), strict=True)
-    ]
-    changed = max(f.changed for f in found)
-    return Outcome(stacked[0], found[0].dtype, *stacked[1:], changed)
+
+    def stacked(name):
+      parts = [getattr(one, name) for one in found]
+      return None if parts[0] is None else np.stack(parts)
+
+    return found[0]._replace(
+      **{name: stacked(name) for name in _ARRAYS},
+      changed=max(one.changed for one in found),
+    )
 
   def _given(self, array: np.ndarray) -> Any:
     """A fresh copy of the kind's own arrays."""
@@ -118,15 +136,21 @@ class Caller:
         f"fn must return as many images as it is given, {shape[-1]}, got shape "
         f"{images.shape[len(shape) - 1 :]}."
       )
-    parts = read_targets(targets, shape, self.num_classes)
-    return Outcome(images.astype(np.float64), dtype, *parts)
+    first, second, weight, dense = read_targets(
+      targets, shape, self.num_classes
+    )
+    images = images.astype(np.float64)
+    return Outcome(images, dtype, first, second, weight, dense)
 
 
 @functools.lru_cache(maxsize=64)
-def _program(fn, options):
+def _program(fn, static):
   """A compiled call over many keys; kept, so that an audit compiles once."""
-  call = lambda key, images, labels: fn(key, images, labels, **dict(options))
-  return jax.jit(jax.vmap(call, in_axes=(0, None, None)))
+
+  def call(key, images, labels, traced):
+    return fn(key, images, labels, **dict(static), **traced)
+
+  return jax.jit(jax.vmap(call, in_axes=(0, None, None, None)))
 
 
 def seed_others(kind: str, seed: int) -> None:

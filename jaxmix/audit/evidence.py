@@ -13,6 +13,8 @@ from jaxmix.audit.calls import Caller, Outcome
 from jaxmix.audit.reading import Seen
 from jaxmix.audit.report import FAULT, NOT_APPLICABLE, PASS, Finding
 
+COUNT = 32  # seeds that a batch is mixed with
+
 
 class Batch(NamedTuple):
   """One batch, mixed with several seeds.
@@ -59,10 +61,10 @@ class Evidence(NamedTuple):
     labels = np.arange(size) % self.num_classes
     return reading.made_images(size, self.shape), labels.astype(integer)
 
-  def mixed(self, size: int, count: int) -> Batch:
-    """Returns a batch of a size, mixed with `count` seeds."""
+  def mixed(self, size: int) -> Batch:
+    """Returns a batch of a size, mixed with COUNT seeds."""
     images, labels = self.given(size)
-    seeds = range(self.seed, self.seed + count)
+    seeds = range(self.seed, self.seed + COUNT)
     outcome = self.caller.many(seeds, images, labels)
     seen = reading.read(images, outcome, self.num_classes)
     return Batch(images, labels, seeds, outcome, seen)

@@ -50,6 +50,8 @@ def mixture(e: Evidence) -> Finding:
 
 def partners(e: Evidence) -> Finding:
   """Image and label have the same partner."""
+  if "mixture" in e.failed:
+    return not_applicable("partners", "See mixture.")
   both = lambda s: (s.partner >= 0) & (s.label_partner >= 0)
   found = first_of(
     "partners",
@@ -78,6 +80,8 @@ def _compared(e: Evidence, batch: Batch, way: str) -> np.ndarray:
 
 def weights(e: Evidence) -> Finding:
   """The label's weight is the image's lam, or the policy's gamma(lam)."""
+  if "mixture" in e.failed:
+    return not_applicable("weights", "See mixture.")
   sums = first_of(
     "weights",
     e.pool,
@@ -110,6 +114,8 @@ def weights(e: Evidence) -> Finding:
 
 def area(e: Evidence) -> Finding:
   """The label's weight is the area that is left of the image."""
+  if "mixture" in e.failed:
+    return not_applicable("area", "See mixture.")
   if "paste" not in e.ways():
     return not_applicable("area", "No image is pasted.")
   off = lambda b: np.abs(b.seen.label_kept - b.seen.kept)
@@ -166,17 +172,17 @@ def class_ids(e: Evidence) -> Finding:
   """Class ids come back as they were, beside images of few bits too."""
   if e.pool[0].outcome.first is None:
     return not_applicable("class ids", "Targets are dense.")
-  images, labels = e.given(2)
+  images, labels = e.given(len(e.pool[0].labels))
   tried = 0
   for ids in _IDS:
     for name in _DTYPES[e.caller.kind]:
-      given = np.asarray(ids, labels.dtype)
+      given = np.resize(np.asarray(ids, labels.dtype), labels.shape)
       try:
-        outcome = e.caller(e.seed, of_dtype(images, name), given)
+        outcome = e.caller.many(e.pool[0].seeds, of_dtype(images, name), given)
       except Exception:  # anybody's refusal of a dtype: nothing is rounded
         continue
       tried += 1
-      came = np.union1d(outcome.first, outcome.second)
+      came = np.unique([outcome.first, outcome.second])
       if not np.isin(came, given).all():
         return fault(
           "class ids",
@@ -192,12 +198,12 @@ def class_ids(e: Evidence) -> Finding:
 
 def dtype(e: Evidence) -> Finding:
   """Images keep their dtype."""
-  images, labels = e.given(2)
+  images, labels = e.given(len(e.pool[0].labels))
   kept, refused = [], []
   for name in _DTYPES[e.caller.kind]:
     given = of_dtype(images, name)
     try:
-      outcome = e.caller(e.seed, given, labels)
+      outcome = e.caller.many(e.pool[0].seeds, given, labels)
     except Exception:  # a refusal changes nothing
       refused.append(name)
       continue
@@ -217,7 +223,7 @@ def scale(e: Evidence) -> Finding:
   """Images on any scale stay in their range: mixing is affine."""
   if "mixture" in e.failed:
     return not_applicable("range", "See mixture.")
-  images, labels = e.given(2)
+  images, labels = e.given(len(e.pool[0].labels))
   seeds = e.pool[0].seeds
   for name, given in (
     ("[-2.5, 2.5]", 5.0 * images - 2.5),
@@ -230,7 +236,7 @@ def scale(e: Evidence) -> Finding:
       return fault(
         "range",
         f"Images in {name} end in {words(error)}",
-        f"2 images in {name}, seed {seeds[0]}",
+        f"{len(images)} images in {name}, seed {seeds[0]}",
         (seeds[0], given, labels),
       )
     way, *_ = reading.read_images(given, mixed)
@@ -240,7 +246,7 @@ def scale(e: Evidence) -> Finding:
         "range",
         f"Images in {name} came back in [{mixed[n].min():.3g}, "
         f"{mixed[n].max():.3g}], and as no mixture of them.",
-        f"2 images in {name}, seed {seeds[n]}",
+        f"{len(images)} images in {name}, seed {seeds[n]}",
         (seeds[n], given, labels),
       )
   return passed("range", "The same in [0, 1], [-2.5, 2.5] and [0, 255].")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from jaxmix.audit import reading
 from jaxmix.audit.evidence import (
+  Batch,
   Evidence,
   fault,
   not_applicable,
@@ -14,39 +17,46 @@ from jaxmix.audit.evidence import (
 )
 from jaxmix.audit.report import Finding
 
-_SEEDS = 16
 
+def short(e: Evidence, shorter: Sequence[int]) -> tuple[Finding, Evidence]:
+  """A shorter batch after a full one, as at the end of a data set, is mixed.
 
-def short(e: Evidence) -> Finding:
-  """A shorter batch after full ones, as at the end of a data set, is mixed."""
-  full, size = len(e.pool[-1].labels), len(e.pool[-1].labels) // 2
-  # Twice, for what remembers sizes.
-  trouble = _trouble(e, full) or _trouble(e, size)
-  if trouble:
-    return fault(
-      "short batch",
-      f"After batches of {full}: {trouble}",
-      f"a batch of {size} after one of {full}, seed {e.seed}",
-    )
-  return passed("short batch", f"{size} after {full}: mixed as others.")
+  Args:
+    e: whose pool is of full batches, and whose failed are their faults.
+    shorter: sizes, growing.
+
+  Returns:
+    The finding, and the evidence with the batches that are as full ones.
+  """
+  full, found = len(e.pool[-1].labels), None
+  for size in reversed(shorter):
+    trouble = _trouble(e, size)
+    if isinstance(trouble, str):
+      found = fault(
+        "short batch",
+        f"After batches of {full}: {trouble}",
+        f"a batch of {size} after one of {full}, seed {e.seed}",
+        (e.seed, *e.given(size)),
+      )
+    else:
+      e = e._replace(pool=(trouble, *e.pool))
+  told = f"{', '.join(map(str, shorter))} after {full}: mixed as full ones."
+  return found or passed("short batch", told), e
 
 
 def odd(e: Evidence) -> Finding:
   """Batches of an odd number of examples are mixed."""
   if "short batch" in e.failed:
     return not_applicable("odd batch", "See short batch.")
-  for size in (3, 5):
-    if size >= e.num_classes:
-      continue
-    trouble = _trouble(e, size)
-    if trouble:
-      return fault(
-        "odd batch",
-        trouble,
-        f"a batch of {size}, seed {e.seed}",
-        (e.seed, *e.given(size)),
-      )
-  return passed("odd batch", "3 and 5: mixed as others.")
+  trouble = _trouble(e, 3)
+  if isinstance(trouble, str):
+    return fault(
+      "odd batch",
+      trouble,
+      f"a batch of 3, seed {e.seed}",
+      (e.seed, *e.given(3)),
+    )
+  return passed("odd batch", "3: mixed as others.")
 
 
 def one(e: Evidence) -> Finding:
@@ -55,7 +65,7 @@ def one(e: Evidence) -> Finding:
     if name in e.failed:
       return not_applicable("batch of one", f"See {name}.")
   trouble = _trouble(e, 1)
-  if trouble:
+  if isinstance(trouble, str):
     return fault(
       "batch of one",
       trouble,
@@ -65,14 +75,16 @@ def one(e: Evidence) -> Finding:
   return passed("batch of one", "Comes back as it is.")
 
 
-def _trouble(e: Evidence, size: int) -> str:
-  """What goes wrong at a size and not at the pool's; "" where nothing does."""
+def _trouble(e: Evidence, size: int) -> str | Batch:
+  """What goes wrong at a size and not in full batches; else the batch."""
   try:
-    batch = e.mixed(size, _SEEDS)
+    batch = e.mixed(size)
   except Exception as error:  # whatever anybody's code ends in
     return words(error)
   seen = batch.seen
-  if "mixture" not in e.failed and (seen.way == "").any():
+  if "mixture" in e.failed:
+    return batch
+  if (seen.way == "").any():
     return "an image came back that is no mixture of two."
   apart = seen.partner != seen.label_partner
   both = (seen.partner >= 0) & (seen.label_partner >= 0)
@@ -89,7 +101,7 @@ def _trouble(e: Evidence, size: int) -> str:
       "one example is the partner of several, where in full batches each is of "
       "one: partners of a full batch are cut to a short one's."
     )
-  return ""
+  return batch
 
 
 def _distinct(partner: np.ndarray) -> bool:
