@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import operator
 
@@ -118,17 +119,28 @@ def gradients(e: Evidence) -> Finding:
 
 
 def _jax_gradients(caller, seeds, images, labels, towards):
-  def total(x, key):
-    mixed, _ = caller.fn(key, x, jnp.asarray(labels), **dict(caller.options))
+  keys = jax.vmap(jax.random.key)(np.asarray(seeds, np.uint32))
+  given = jnp.asarray(images), jnp.asarray(labels), jnp.asarray(towards)
+  slope = _slope(caller.fn, caller.options, caller.compiles)
+  if caller.compiles:
+    return np.asarray(slope(keys, *given), np.float64)
+  return np.stack([np.asarray(slope(key, *given), np.float64) for key in keys])
+
+
+@functools.lru_cache(maxsize=64)
+def _slope(fn, options, compiles):
+  """The gradient of a sum of mixed images, over many keys if it compiles."""
+
+  def total(images, key, labels, towards):
+    mixed, _ = fn(key, images, labels, **dict(options))
     return jnp.sum(mixed * towards)
 
-  keys = jax.vmap(jax.random.key)(np.asarray(seeds, np.uint32))
-  slope, images = jax.grad(total), jnp.asarray(images)
-  if caller.compiles:
-    slopes = jax.jit(jax.vmap(slope, in_axes=(None, 0)))(images, keys)
-  else:
-    slopes = jnp.stack([slope(images, key) for key in keys])
-  return np.asarray(slopes, np.float64)
+  def slope(key, images, labels, towards):
+    return jax.grad(total)(images, key, labels, towards)
+
+  if not compiles:
+    return slope
+  return jax.jit(jax.vmap(slope, in_axes=(0, None, None, None)))
 
 
 def _torch_gradients(caller, seeds, images, labels, towards):

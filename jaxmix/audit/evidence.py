@@ -71,9 +71,8 @@ class Evidence(NamedTuple):
 
   def ways(self) -> set[str]:
     """Returns how the pool was mixed: "blend", "paste", neither, both."""
-    return {str(way) for b in self.pool for way in np.unique(b.seen.way)} - {
-      "same"
-    }
+    found = {str(way) for b in self.pool for way in np.unique(b.seen.way)}
+    return found - {"same", "swap"}
 
 
 def passed(check: str, detail: str) -> Finding:
@@ -130,6 +129,6 @@ def of_dtype(images: np.ndarray, name: str) -> np.ndarray:
 
 def words(error: Exception) -> str:
   """An exception in one short line."""
-  text = " ".join(str(error).split())
+  text = " ".join(str(error).split()).rstrip(".")
   short = text if len(text) <= 160 else text[:157] + "..."
-  return f"{type(error).__name__}: {short}"
+  return f"{type(error).__name__}: {short}."

@@ -78,7 +78,7 @@ def draw(e: Evidence, draws: int) -> Drawn:
       if size == len(e.pool[-1].labels):
         raise
   way, kept, partner, _ = reading.read_images(images, mixed)
-  blend = bool(np.isin(way, ("blend", "same")).all())
+  blend = bool(np.isin(way, ("blend", "same", "swap")).all())
   return Drawn(kept, partner, blend, one_lam, f"{count} batches of {size}")
 
 
@@ -255,14 +255,21 @@ def _reused(e: Evidence) -> str:
   """What JAX says of a key that is used twice; "" where it says nothing."""
   if e.caller.kind != "jax":
     return ""
-  images, labels = e.given(len(e.pool[-1].labels))
+  caller, given = e.caller, e.given(len(e.pool[-1].labels))
+  return _reuse(caller.fn, caller.options, caller.compiles, given[0].shape)
+
+
+@functools.lru_cache(maxsize=64)
+def _reuse(fn, options, compiles, shape):
+  """As `_reused`; kept, since it is the same for every key."""
   # Compiled: otherwise every operation would be asked, one by one.
-  call = e.caller.fn
-  if e.caller.compiles:
-    call = jax.jit(functools.partial(call, **dict(e.caller.options)))
+  call = functools.partial(fn, **dict(options))
+  if compiles:
+    call = jax.jit(call)
+  images = jnp.asarray(reading.made_images(shape[0], shape[1:]))
   with jax.debug_key_reuse(True):
     try:
-      call(jax.random.key(e.seed), jnp.asarray(images), labels)
+      call(jax.random.key(0), images, jnp.arange(shape[0], dtype=jnp.int32))
     except jax.errors.KeyReuseError as error:
       return str(error).splitlines()[0]
     except Exception:  # the check's own limits, and faults told elsewhere

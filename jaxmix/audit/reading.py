@@ -22,7 +22,8 @@ class Seen(NamedTuple):
   """Batches as they were mixed; all [N, B] but where it says so.
 
   Attributes:
-    way: "same" (not mixed), "blend", "paste", or "" for neither.
+    way: "same" (not mixed), "swap" (all the partner's), "blend", "paste", or ""
+      for neither.
     kept: the example's own share of the image: lam, or the area.
     partner: whose the rest is; -1 where nothing is.
     label_kept: the own label's share.
@@ -95,6 +96,8 @@ def read_images(
       kept[n, i] = np.mean(same[i])
   gone = (kept > 1.0 - TOLERANCE) & (way != "")
   way[gone], partner[gone] = "same", -1
+  # Either may do this, so that it tells nothing of which it is.
+  way[(kept < TOLERANCE) & (way != "")] = "swap"
   return way, kept, partner, error
 
 

@@ -23,8 +23,8 @@ _DTYPES = {
   "numpy": ("float32", "float16", "float64"),
   "torch": ("float32", "float16", "bfloat16", "float64"),
 }
-# Rounded by bfloat16 and uint8, by float16, and by float32.
-_IDS = ((257, 259), (2049, 2051), (2**24 + 1, 2**24 + 3))
+# Rounded by bfloat16 and uint8, and by float16.
+_IDS = ((257, 259), (2049, 2051))
 
 
 def mixture(e: Evidence) -> Finding:
@@ -74,7 +74,8 @@ def _compared(e: Evidence, batch: Batch, way: str) -> np.ndarray:
   if "partners" in e.failed:
     return (seen.way == way) & (seen.partner == seen.label_partner)
   others = e.ways() - {way, ""}
-  alone = (seen.way == "same") & (way == "blend" or not others)
+  either = np.isin(seen.way, ("same", "swap"))
+  alone = either & (way == "blend" or not others)
   return (seen.way == way) | alone
 
 
