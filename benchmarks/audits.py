@@ -3,8 +3,8 @@
   python -m benchmarks.audits [--only=PART] [--out=FILE.json]
 
 Of timm, torchvision, keras, kornia and the package mixup those are audited that
-are installed; torch for the CPU does. Prints docs/audit.md's table; --out keeps the
-rows that are there and not made anew.
+are installed; torch for the CPU does. Prints docs/audit.md's table; --out keeps
+the rows that are there and not made anew.
 """
 
 from __future__ import annotations

@@ -100,8 +100,8 @@ _PAPERS: dict[str, tuple[str, dict[str, str]]] = {
     "misc",
     {
       "title": "k-Mixup Regularization for Deep Learning via Optimal Transport",
-      "author": "Greenewald, Kristjan and Gu, Anming and Yurochkin, Mikhail and "
-      "Solomon, Justin and Chien, Edward",
+      "author": "Greenewald, Kristjan and Gu, Anming and Yurochkin, Mikhail "
+      "and Solomon, Justin and Chien, Edward",
       "year": "2021",
       "url": "https://arxiv.org/abs/2106.02933",
     },
@@ -155,10 +155,10 @@ def cite(what: Any = None) -> str:
   """Returns BibTeX of jaxmix and of the papers behind what is used.
 
   Args:
-    what: a method, policy or pairing by its name ("mixupe", "untied", "optimal",
-      "manifold", "theory", ...); a `MixingPolicy`; a plan, which shows by its
-      weights whether labels are mixed as inputs are; or a config of
-      `experiments`, or any mapping with its keys. None is jaxmix alone.
+    what: a method, policy or pairing by its name ("mixupe", "untied",
+      "optimal", "manifold", "theory", ...); a `MixingPolicy`; a plan, which
+      shows by its weights whether labels are mixed as inputs are; or a config
+      of `experiments`, or any mapping with its keys. None is jaxmix alone.
 
   Returns:
     The entries, jaxmix first.
@@ -198,8 +198,8 @@ def _names(what: Any) -> list[str]:
   if isinstance(what, Mapping) or hasattr(what, "method"):
     return _of_config(what)
   raise TypeError(
-    "what must be a name, a MixingPolicy, a plan or a config with a method, got "
-    f"{type(what).__name__}."
+    "what must be a name, a MixingPolicy, a plan or a config with a method, "
+    f"got {type(what).__name__}."
   )
 
 
