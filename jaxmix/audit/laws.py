@@ -3,7 +3,7 @@
 A correct function is told faulty with a probability of less than 1e-6 an audit:
 lam's law by the bound of Dvoretzky, Kiefer and Wolfowitz (Massart, 1990), which
 holds for every number of draws, at 1e-7 an alpha; dependence by rank
-correlations beyond 6.5 standard errors, of which an audit looks at 34 at most.
+correlations beyond 6.5 standard errors, of which an audit looks at 16 at most.
 """
 
 from __future__ import annotations

@@ -17,6 +17,8 @@ from jaxmix.audit.evidence import (
 )
 from jaxmix.audit.report import Finding
 
+_PAIRS = 200  # each alike with a probability of 1/8 or more
+
 
 def short(e: Evidence, shorter: Sequence[int]) -> tuple[Finding, Evidence]:
   """A shorter batch after a full one, as at the end of a data set, is mixed.
@@ -96,7 +98,11 @@ def _trouble(e: Evidence, size: int) -> str | Batch:
   off = np.abs(seen.label_kept - right) > 5 * reading.TOLERANCE
   if not e.failed & {"weights", "area", "partners"} and off.any():
     return "labels do not weigh as images."
-  if _distinct(e.pool[-1].seen.partner) and not _distinct(seen.partner):
+  full = e.pool[-1].seen.partner
+  shown = (full >= 0).sum(axis=1)
+  # Of partners drawn with replacement so many pairs would hardly all differ.
+  enough = (shown * (shown - 1) // 2).sum() >= _PAIRS
+  if enough and _distinct(full) and not _distinct(seen.partner):
     return (
       "one example is the partner of several, where in full batches each is of "
       "one: partners of a full batch are cut to a short one's."
