@@ -263,7 +263,7 @@ def _reused(e: Evidence) -> str:
 def _reuse(fn, options, compiles, shape):
   """As `_reused`; kept, since it is the same for every key."""
   # Compiled: otherwise every operation would be asked, one by one.
-  call = functools.partial(fn, **dict(options))
+  call: Callable[..., Any] = functools.partial(fn, **dict(options))
   if compiles:
     call = jax.jit(call)
   images = jnp.asarray(reading.made_images(shape[0], shape[1:]))
