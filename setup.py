@@ -57,6 +57,8 @@ setup(
     "train": TRAIN,
     "tfds": TFDS,
     "test": [
+      "dm-haiku>=0.0.16",
+      "equinox>=0.13",
       "hypothesis>=6.100",
       "mypy>=1.11",
       "pillow>=10.3",

@@ -22,6 +22,34 @@ _PATIENCE = 300.0
 _NEVER = 24 * 3600
 
 
+def missing_accelerator(root: str = "/") -> str:
+  """Says what to do where the machine has an accelerator that JAX does not see.
+
+  Asked of the machine's devices, not of its packages: a machine without a GPU
+  may have JAX's packages for one. Who set JAX_PLATFORMS wants what they get.
+
+  Args:
+    root: where the machine's files are.
+
+  Returns:
+    A line; "" where nothing is missing.
+  """
+  if os.environ.get("JAX_PLATFORMS") or jax.default_backend() != "cpu":
+    return ""
+  found = {
+    "an NVIDIA GPU": ("dev/nvidia0", "cuda"),
+    "a TPU": ("dev/accel0", "tpu"),
+  }
+  for name, (device, extra) in found.items():
+    if os.path.exists(os.path.join(root, device)):
+      return (
+        f"This machine has {name} (/{device}), but JAX sees CPUs alone, and "
+        f"trains on them: pip install -e '.[{extra}]', or set "
+        "JAX_PLATFORMS=cpu if CPUs are meant."
+      )
+  return ""
+
+
 def connect(
   coordinator: str | None, num_processes: int | None, process_id: int | None
 ) -> None:

@@ -13,7 +13,15 @@ from absl import flags, logging
 import jax
 from ml_collections import config_flags
 
-from experiments import cli, connecting, preemption, processes, sweep, train
+from experiments import (
+  cli,
+  connecting,
+  listing,
+  preemption,
+  processes,
+  sweep,
+  train,
+)
 
 _CONFIG = config_flags.DEFINE_config_file(
   "config",
@@ -55,6 +63,9 @@ def main() -> None:
     jax.process_index(),
     jax.process_count(),
   )
+  expected = connecting.missing_accelerator()
+  if expected:
+    logging.warning("%s", expected)
   config = _CONFIG.value
   run = sweep.run if config.sweep else train.train_and_evaluate
   with processes.ending_together(cli.line, alike=(preemption.Preempted,)):
@@ -62,4 +73,6 @@ def main() -> None:
 
 
 if __name__ == "__main__":
+  if listing.is_asked():
+    __doc__ = f"{__doc__}\n{listing.text()}"  # what --help prints first
   cli.run(main, resumable=True)

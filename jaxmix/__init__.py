@@ -11,9 +11,11 @@ from jaxmix import policies as policies
 from jaxmix import theory as theory
 from jaxmix.attacks import fgsm as fgsm
 from jaxmix.attacks import pgd as pgd
+from jaxmix.audit import audit as audit
 from jaxmix.boxes import CutMixPlan as CutMixPlan
 from jaxmix.boxes import cutmix as cutmix
 from jaxmix.boxes import draw_cutmix as draw_cutmix
+from jaxmix.citing import cite as cite
 from jaxmix.directional import directional_penalty as directional_penalty
 from jaxmix.directional import (
   exact_directional_penalty as exact_directional_penalty,
@@ -36,6 +38,7 @@ from jaxmix.mixupe import enhance_loss as enhance_loss
 from jaxmix.mixupe import mixupe_loss as mixupe_loss
 from jaxmix.mixupe import mixupe_value_and_grad as mixupe_value_and_grad
 from jaxmix.penalties import Penalty as Penalty
+from jaxmix.pictures import show as show
 from jaxmix.policies import MixingPolicy as MixingPolicy
 from jaxmix.policies import as_dat as as_dat
 

@@ -54,6 +54,8 @@ def public_classes():
 FUNCTIONS, CLASSES = public_functions(), public_classes()
 # Options that read as data, and may be positional.
 POSITIONAL = {
+  "jaxmix.citing.cite": {"what"},
+  "jaxmix.pictures.show": {"labels"},
   "jaxmix.directional.exact_directional_penalty": {"input_mean"},
   "jaxmix.directional.taylor_penalty": {"input_mean"},
   "jaxmix.penalties.exact": {"input_mean"},
@@ -160,6 +162,9 @@ def test_the_walk_finds_the_api():
     "negative_cosine",
     "ring",
     "between",
+    "audit",
+    "show",
+    "cite",
   }
 
 

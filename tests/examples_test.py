@@ -1,4 +1,4 @@
-"""Runs the examples: every docstring's of the library, and docs/examples.md."""
+"""Runs the examples: every docstring's of the library, and the docs'."""
 
 import doctest
 import importlib
@@ -32,21 +32,26 @@ def docstrings_with_examples():
   }
 
 
-def page_with_examples():
-  """The sections of docs/examples.md, each for a session of its own."""
-  path = pathlib.Path(__file__).parents[1] / "docs" / "examples.md"
-  sections = re.split(r"^## ", path.read_text(), flags=re.MULTILINE)[1:]
+def page_with_examples(name):
+  """The sections of a page of the docs, each for a session of its own."""
+  path = pathlib.Path(__file__).parents[1] / "docs" / name
+  sections = re.split(r"^##? ", path.read_text(), flags=re.MULTILINE)[1:]
   found = {}
   for section in sections:
     title = section.splitlines()[0]
     code = "".join(re.findall(r"```pycon\n(.*?)```", section, re.DOTALL))
-    found[title] = doctest.DocTestParser().get_doctest(
-      code, NAMES, title, str(path), 0
-    )
+    if code:
+      found[title] = doctest.DocTestParser().get_doctest(
+        code, NAMES, title, str(path), 0
+      )
   return found
 
 
-EXAMPLES = docstrings_with_examples() | page_with_examples()
+EXAMPLES = (
+  docstrings_with_examples()
+  | page_with_examples("examples.md")
+  | page_with_examples("audit.md")
+)
 
 
 @pytest.mark.parametrize("name", sorted(EXAMPLES))

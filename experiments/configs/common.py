@@ -108,6 +108,12 @@ def keys() -> dict[str, Key]:
   return found
 
 
+def by_owner() -> dict[str, Mapping[str, Key]]:
+  """Returns every owner's keys, by its name: the loop's own come first."""
+  owners = {owner.__name__.rpartition(".")[2]: owner.KEYS for owner in OWNERS}
+  return {"train": _KEYS, **owners}
+
+
 def free_keys() -> frozenset[str]:
   """Returns the keys that may change when a run is resumed."""
   return _FREE.union(*(getattr(owner, "FREE", ()) for owner in OWNERS))
