@@ -30,7 +30,7 @@ Cost: 0.56 G multiply-adds an image forward: 200 epochs of Mixup are about
 from ml_collections import ConfigDict
 
 from experiments import methods
-from experiments.configs import arguments, small_images
+from experiments.configs import small_images
 
 
 def get_config(arg: str | None = None) -> ConfigDict:
@@ -50,7 +50,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     "tiny": small_images.tiny,
     "smoke": small_images.smoke,
   }
-  return arguments.with_argument(config, arg, variants)
+  return small_images.with_argument(config, arg, variants)
 
 
 def _validate(config: ConfigDict) -> None:

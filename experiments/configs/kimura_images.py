@@ -33,7 +33,7 @@ Cost: 3.4e16 floating point operations a run on CIFAR, 70 runs a data set.
 from ml_collections import ConfigDict
 
 from experiments import methods
-from experiments.configs import arguments, small_images
+from experiments.configs import small_images
 
 ALPHAS = (0.1, 0.2, 0.4, 0.8, 1.0, 2.0, 4.0)
 SETS = {
@@ -60,7 +60,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     "tiny": small_images.tiny,
     "smoke": _smoke,
   }
-  return arguments.with_argument(config, arg, variants)
+  return small_images.with_argument(config, arg, variants)
 
 
 def _variant(name: str):

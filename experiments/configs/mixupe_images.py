@@ -39,7 +39,7 @@ operations for Mixup and 6.7e16 for MixupE; WRN-28-10 nine times that.
 from ml_collections import ConfigDict
 
 from experiments import methods
-from experiments.configs import arguments, small_images, variants
+from experiments.configs import small_images, variants
 
 # Variant -> data set and alpha.
 SETS = {
@@ -66,7 +66,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     "tiny": small_images.tiny,
     "smoke": small_images.smoke,
   }
-  return arguments.with_argument(config, arg, own)
+  return small_images.with_argument(config, arg, own)
 
 
 def _variant(name: str):

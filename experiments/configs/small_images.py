@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+from typing import Any
+
 from ml_collections import ConfigDict
 
-from experiments.configs import common
+from experiments.configs import arguments, common
 
 # Where a crop is of images of numerals and characters, a flip makes others.
 _NO_FLIP = ("mnist", "kmnist", "svhn_cropped")
@@ -80,3 +83,25 @@ def smoke(config: ConfigDict) -> None:
   config.eval_batch_size = 200
   config.log_every = 1
   config.checkpoint_every = 1000
+
+
+def with_argument(
+  config: ConfigDict,
+  arg: str | None,
+  variants: Mapping[str, Callable[[ConfigDict], Any]],
+) -> ConfigDict:
+  """Applies a config's argument, its variants in the order of their table.
+
+  A data set then does not undo what `tiny` or `smoke` before it has changed.
+
+  Args:
+    config: changed in place.
+    arg: what stands after the config file's colon, or None.
+    variants: data sets first, `smoke` last.
+  """
+  order = list(variants)
+  items = sorted(
+    arguments.items(arg or ""),
+    key=lambda item: order.index(item) if item in variants else len(order),
+  )
+  return arguments.with_argument(config, ",".join(items), variants)

@@ -40,7 +40,7 @@ Cost: 3.4e16 floating point operations a run on CIFAR, 3.1e16 on MNIST's kin.
 from ml_collections import ConfigDict
 
 from experiments import methods
-from experiments.configs import arguments, small_images
+from experiments.configs import small_images
 
 # Variant -> data set, Mixup's alpha, untied MixUp's alpha and beta.
 POLICIES = {
@@ -69,7 +69,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     "tiny": small_images.tiny,
     "smoke": small_images.smoke,
   }
-  return arguments.with_argument(config, arg, variants)
+  return small_images.with_argument(config, arg, variants)
 
 
 def _variant(name: str):

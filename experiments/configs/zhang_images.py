@@ -31,7 +31,7 @@ Cost: 3.4e16 floating point operations a run on CIFAR, 9e16 for figure 1a.
 from ml_collections import ConfigDict
 
 from experiments import methods
-from experiments.configs import arguments, small_images
+from experiments.configs import small_images
 
 SETS = ("cifar10", "cifar100", "fashion_mnist", "kmnist")
 
@@ -52,7 +52,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
     "tiny": small_images.tiny,
     "smoke": _smoke,
   }
-  return arguments.with_argument(config, arg, variants)
+  return small_images.with_argument(config, arg, variants)
 
 
 def _variant(name: str):

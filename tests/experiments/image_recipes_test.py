@@ -110,6 +110,18 @@ def test_every_run_of_a_comparison_resolves(module, arg):
   assert {"ERM", "Mixup"} <= names and len(seeds) >= 3
 
 
+def test_variants_may_stand_in_any_order():
+  for module, one, other in (
+    (mixupe_images, "svhn,tiny", "tiny,svhn"),
+    (mixupe_images, "cifar100,smoke", "smoke,cifar100"),
+    (umixup_images, "mnist_nc,plain,smoke", "plain,smoke,mnist_nc"),
+    (zhang_images, "figure_1a,smoke", "smoke,figure_1a"),
+    (kimura_images, "stl10,plain,seed=3", "seed=3,plain,stl10"),
+  ):
+    assert module.get_config(one) == module.get_config(other)
+  assert mixupe_images.get_config("tiny,svhn").model_options.width == 8
+
+
 SMALL = ("preact", "wrn", "resnet18", "resnet20")
 
 

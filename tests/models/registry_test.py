@@ -34,7 +34,10 @@ NAMES = (
 )
 LARGER_COATNETS = ("coatnet1", "coatnet2", "coatnet3")
 # The code of smaller ones, which take long to trace.
-DEEPER = ("preact_resnet34", "preact_resnet101", "wrn_28_10")
+DEEPER = (
+  *("preact_resnet34", "preact_resnet50", "preact_resnet101"),
+  *("resnet18_cifar", "wrn_28_10"),
+)
 SIZE_OPTIONS = {
   "ResNet": {"stage_sizes", "width"},
   "VisionTransformer": {

@@ -123,9 +123,11 @@ def test_the_command_makes_table_numbers_and_picture(tmp_path):
   subprocess.run(command, check=True, capture_output=True)
   told = json.loads((tmp_path / "out" / "ablation.json").read_text())
   rows = told["sets"]["fashion_mnist"]["rows"]
-  assert rows.keys() == {"ERM", "Mixup", ablation.CONTROL, ablation.FULL}
-  # The clean pass alone changes what batch norm learns.
-  assert rows[ablation.CONTROL]["loss"] != rows["Mixup"]["loss"]
+  assert rows.keys() == {"Mixup", ablation.CONTROL, ablation.FULL}
+  # Without batch norm the clean pass alone changes nothing; the penalty does.
+  mixup, control, full = (one["loss"]["mean"] for one in rows.values())
+  np.testing.assert_allclose(control, mixup, rtol=1e-4)
+  assert abs(full - mixup) > 1e-3 * mixup
   assert (tmp_path / "out" / "ablation.png").stat().st_size > 10_000
   text = (tmp_path / "out" / "ablation.md").read_text()
   assert f"| fashion_mnist | {ablation.CONTROL} |" in text
