@@ -5,7 +5,7 @@ from __future__ import annotations
 import jax
 from ml_collections import ConfigDict
 
-from experiments.inputs import memory
+from experiments.inputs import augment, memory
 from experiments.inputs.dataset import Dataset as Dataset
 from experiments.inputs.dataset import Spec as Spec
 from experiments.inputs.keys import FREE as FREE
@@ -31,6 +31,7 @@ def create(config: ConfigDict, loaded: memory.Loaded | None = None) -> Dataset:
   )
   if memory.has(config.dataset):
     return memory.create(config, loaded=loaded, **which)
+  augment.refuse(config)
   return imagenet.create(config, **which)
 
 
@@ -46,6 +47,7 @@ def describe(config: ConfigDict, num_classes: int | None = None) -> Spec:
     ValueError: if the number of classes is not known.
   """
   if not memory.has(config.dataset):
+    augment.refuse(config)
     return imagenet.describe(config, num_classes)
   spec = memory.describe(config)
   return spec if num_classes is None else spec._replace(num_classes=num_classes)

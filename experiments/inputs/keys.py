@@ -56,6 +56,12 @@ KEYS = {
   "data_dir": domains.folder(""),  # local or gs://; "" is tfds's own default
   "batch_size": domains.integer(128, 1, 2**24),  # global
   "eval_batch_size": domains.integer(512, 1, 2**24),  # global
+  # Images in memory, in training: zeros around them, of which a crop of their
+  # size is taken (torchvision's RandomCrop(padding=4)); the probability of a
+  # flip left to right; the side of Cutout's square. In pixels; 0: none.
+  "crop_padding": domains.integer(0, 0, 2**10),
+  "hflip": domains.number(0.0, "[0, 1]"),
+  "cutout": domains.integer(0, 0, 2**10),
   # Tables and graphs, which come without a split of their own.
   "target": domains.text("", empty=True),  # a column; "" is the set's own
   # None: the run's seed.
@@ -69,7 +75,12 @@ KEYS = {
   # Speech: by the data set's own rule, or, for clips of one of its parts alone,
   # by speakers; both are the same for every seed.
   "speech_split": domains.choice("official", tuple(speech_split.RULES)),
-  # Images in TFRecord files only, down to eval_split.
+  # Slices such as "train[:99%]" work, of images in memory, too.
+  "train_split": domains.text("train"),
+  # Of small image sets without one "validation" is "test"; where it is neither,
+  # the test images have a line at the end.
+  "eval_split": domains.text("validation"),
+  # Images in TFRecord files only, from here on.
   "image_size": domains.integer(224, 1, 2**13),
   # Shorter side before evaluation's crop.
   "resize_size": domains.integer(256, 1, 2**13),
@@ -88,8 +99,6 @@ KEYS = {
   # others in the batch take their places; in evaluation they do not count. Of
   # speech, of all clips, and they are left out.
   "max_unreadable_fraction": domains.number(1e-3, "[0, 1]"),
-  "train_split": domains.text("train"),  # slices such as "train[:99%]" work
-  "eval_split": domains.text("validation"),
 }
 
 

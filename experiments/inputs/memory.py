@@ -12,7 +12,14 @@ import jax
 from ml_collections import ConfigDict
 import numpy as np
 
-from experiments.inputs import graphs, images, scale, speech, tabular
+from experiments.inputs import (
+  augment,
+  graphs,
+  images,
+  scale,
+  speech,
+  tabular,
+)
 from experiments.inputs.dataset import (
   Arrays,
   Batch,
@@ -24,17 +31,13 @@ from experiments.inputs.dataset import (
 # Open: whoever adds a name here, even from a test, has a data set of that name;
 # one that ends with a colon, of all names that begin so.
 LOADERS: dict[str, Callable[[ConfigDict], Arrays]] = {
-  "digits": images.load_digits,
-  "fashion_mnist": images.load_fashion_mnist,
+  **images.LOADERS,
   **tabular.LOADERS,
   **dict.fromkeys((*graphs.NAMES, "tu:"), graphs.load),
   **speech.LOADERS,
 }
-# What is known of them without their data; a name may be missing here.
-SPECS: dict[str, Spec] = {
-  "digits": images.DIGITS,
-  "fashion_mnist": images.FASHION_MNIST,
-}
+# What is known of them, or of a config, without data; a name may be missing.
+SPECS: dict[str, Spec | Callable[[ConfigDict], Spec]] = {**images.SPECS}
 
 
 def create(
@@ -163,16 +166,16 @@ def load(
   """Returns a data set's arrays, and what is known of them.
 
   Args:
-    config: reads dataset, and what its loader reads.
+    config: reads dataset, what its loader reads, and the keys of `augment`.
     loaded: what is in memory already, to be shared with other runs.
 
   Raises:
     ValueError: if they are not that.
   """
   data = (Loaded() if loaded is None else loaded).get(config)
-  spec = SPECS.get(config.dataset) or measure(data)
+  spec = _known(config) or measure(data)
   _check_arrays(config.dataset, data, spec)
-  return data, spec
+  return data, augment.augmented(config, spec)
 
 
 def loader(name: str) -> Callable[[ConfigDict], Arrays]:
@@ -200,9 +203,13 @@ def describe(config: ConfigDict) -> Spec:
   Args:
     config: reads dataset, and what its loader reads.
   """
-  if config.dataset in SPECS:
-    return SPECS[config.dataset]
-  return measure(loader(config.dataset)(config))
+  spec = _known(config) or measure(loader(config.dataset)(config))
+  return augment.augmented(config, spec)
+
+
+def _known(config: ConfigDict) -> Spec | None:
+  known = SPECS.get(config.dataset)
+  return known(config) if callable(known) else known
 
 
 def measure(data: Arrays) -> Spec:

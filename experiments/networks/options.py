@@ -29,6 +29,7 @@ OPTIONS: Mapping[str, Key] = {
   "dropout": _RATE,
   "expansion": domains.integer(4, 1, 1000),
   "features": domains.several((128, 128), _SIZE),
+  "final_norm": domains.boolean(False),
   "head_dim": _SIZE,
   "head_features": domains.several((64,), _SIZE),
   "hidden_size": _SIZE,
@@ -45,6 +46,8 @@ OPTIONS: Mapping[str, Key] = {
     (3, 4, 6, 3), domains.integer(1, 1, 1000), least=1
   ),
   "stem": domains.choice("imagenet", resnet.STEMS),
+  "stem_stride": domains.integer(1, 1, 4),
+  "stem_width": domains.optional(_SIZE, int),
   "use_bias": domains.boolean(True),
   "width": _SIZE,
   "widths": domains.several((64, 96, 192, 384, 768), _SIZE, least=1),

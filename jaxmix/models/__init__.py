@@ -6,6 +6,7 @@ from jaxmix.models.graphs import Graphs as Graphs
 from jaxmix.models.lenet import LeNet as LeNet
 from jaxmix.models.mlp import MLP as MLP
 from jaxmix.models.norm import BatchNorm as BatchNorm
+from jaxmix.models.preact_resnet import PreActResNet as PreActResNet
 from jaxmix.models.registry import create as create
 from jaxmix.models.registry import names as names
 from jaxmix.models.registry import options as options

@@ -11,6 +11,7 @@ from jaxmix.models.coatnet import CoAtNet
 from jaxmix.models.gin import GIN
 from jaxmix.models.lenet import LeNet
 from jaxmix.models.mlp import MLP
+from jaxmix.models.preact_resnet import PreActResNet
 from jaxmix.models.resnet import ResNet
 from jaxmix.models.vgg import VGG
 from jaxmix.models.vit import VisionTransformer
@@ -36,6 +37,23 @@ def _cifar_resnet(n: int) -> _Entry:
     "stem": "small",
   }
   return _Entry(ResNet, options)
+
+
+def _wide_resnet(depth: int, factor: int) -> _Entry:
+  """WRN-depth-factor of Zagoruyko and Komodakis (2016)."""
+  options = {
+    "stage_sizes": ((depth - 4) // 6,) * 3,
+    "width": 16 * factor,
+    "stem_width": 16,
+    "final_norm": True,
+  }
+  return _Entry(PreActResNet, options)
+
+
+def _deep_preact_resnet(stage_sizes: tuple[int, ...]) -> _Entry:
+  """A pre-activation ResNet of bottlenecks."""
+  options = {"stage_sizes": stage_sizes, "block": "bottleneck"}
+  return _Entry(PreActResNet, options)
 
 
 # The tiny ones run the code of their siblings, block for block, at sizes whose
@@ -68,6 +86,16 @@ _ENTRIES: Mapping[str, _Entry] = {
   ),
   "resnet8": _cifar_resnet(1),
   "resnet20": _cifar_resnet(3),
+  # ImageNet's, with a stem for small images.
+  "resnet18_cifar": _Entry(
+    ResNet, {"stage_sizes": (2, 2, 2, 2), "block": "basic", "stem": "small"}
+  ),
+  "preact_resnet18": _Entry(PreActResNet, {}),
+  "preact_resnet34": _Entry(PreActResNet, {"stage_sizes": (3, 4, 6, 3)}),
+  "preact_resnet50": _deep_preact_resnet((3, 4, 6, 3)),
+  "preact_resnet101": _deep_preact_resnet((3, 4, 23, 3)),
+  "wrn_28_10": _wide_resnet(28, 10),
+  "wrn_16_8": _wide_resnet(16, 8),
   "mlp": _Entry(MLP, {}),
   "gin": _Entry(GIN, {}),
   "lenet": _Entry(LeNet, {}),

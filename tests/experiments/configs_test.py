@@ -20,6 +20,11 @@ NAMES = [
   "imagenet_coatnet0",
   "tabular",
   "speech",
+  "cifar10",
+  "mixupe_images",
+  "umixup_images",
+  "kimura_images",
+  "zhang_images",
 ]
 
 

@@ -387,7 +387,7 @@ def test_dispatches_that_would_miss_every_interval_are_refused(
     (
       "dataset=fashion_mnist",
       ("--config.data_dir=/nowhere",),
-      "FileNotFoundError: .*Download the four files of Fashion-MNIST",
+      "FileNotFoundError: .*Download Fashion-MNIST",
     ),
     (
       "batch_size=25",

@@ -16,9 +16,10 @@ SMALL = {
   "vit_b16_tiny": {"depth": 1, "hidden_size": 8, "mlp_dim": 8},
   "mlp": {"features": (8,)},
   "lenet": {"widths": (4, 4), "features": (8,)},
+  "preact_resnet18": {"stage_sizes": (1, 1), "width": 3, "final_norm": True},
   "vgg11": {"stage_sizes": (1, 2), "width": 3, "features": (8,)},
 }
-WITH_NORM = ("resnet50_tiny", "coatnet0_tiny", "vgg11")
+WITH_NORM = ("resnet50_tiny", "coatnet0_tiny", "preact_resnet18", "vgg11")
 
 # Most of the time here is XLA's; at level 0 it takes half as long.
 jit = functools.partial(

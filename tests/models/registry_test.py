@@ -16,6 +16,11 @@ NAMES = (
   "gin",
   "lenet",
   "mlp",
+  "preact_resnet101",
+  "preact_resnet18",
+  "preact_resnet34",
+  "preact_resnet50",
+  "resnet18_cifar",
   "resnet20",
   "resnet50",
   "resnet50_tiny",
@@ -24,8 +29,15 @@ NAMES = (
   "vgg13",
   "vit_b16",
   "vit_b16_tiny",
+  "wrn_16_8",
+  "wrn_28_10",
 )
 LARGER_COATNETS = ("coatnet1", "coatnet2", "coatnet3")
+# The code of smaller ones, which take long to trace.
+DEEPER = (
+  *("preact_resnet34", "preact_resnet50", "preact_resnet101"),
+  *("resnet18_cifar", "wrn_28_10"),
+)
 SIZE_OPTIONS = {
   "ResNet": {"stage_sizes", "width"},
   "VisionTransformer": {
@@ -86,6 +98,16 @@ def test_names():
     # 0.27 M in table 6 of the ResNet paper; worked by hand.
     ("resnet20", 32, 10, 272_474, 1_568, 40_813_184),
     ("resnet8", 32, 10, 78_042, 672, 12_501_632),
+    # Of github.com/kuangliu/pytorch-cifar: no norm after the last block, which
+    # has 1,024 parameters in PreActResNet-18.
+    ("resnet18_cifar", 32, 10, 11_173_962, 9_600, 555_422_720),
+    ("preact_resnet18", 32, 10, 11_171_146, 6_784, 555_422_720),
+    ("preact_resnet34", 32, 10, 21_279_306, 14_208, 1_159_402_496),
+    ("preact_resnet50", 32, 10, 23_509_066, 41_344, 1_297_829_888),
+    ("preact_resnet101", 32, 10, 42_501_194, 93_568, 2_509_983_744),
+    # 36.5 M and 5.2 G, 11.0 M in the Wide ResNet paper; no biases under norms.
+    ("wrn_28_10", 32, 10, 36_479_194, 17_952, 5_243_328_768),
+    ("wrn_16_8", 32, 10, 10_961_370, 7_200, 1_548_145_664),
     ("mlp", 8, 10, 42_506, 0, 42_240),
     # Of 32 x 32: 28, 14, 10, 5 a side; worked by hand.
     ("lenet", 32, 10, 522_550, 0, 2_686_000),
@@ -110,9 +132,9 @@ def test_the_size_of_gin():
   assert count(v["batch_stats"]) == 8 * 2 * 64
 
 
-# The larger CoAtNets are CoAtNet-0's code, and take long to trace.
+# The larger ones are the smaller ones' code, and take long to trace.
 @pytest.mark.parametrize(
-  "name", [name for name in NAMES if name not in LARGER_COATNETS]
+  "name", [name for name in NAMES if name not in LARGER_COATNETS + DEEPER]
 )
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("train", [False, True])
@@ -187,7 +209,7 @@ def test_options_replace_the_named_models():
 
 
 def test_unknown_name():
-  with pytest.raises(ValueError, match="coatnet0, .*vit_b16_tiny; got 'vgg'"):
+  with pytest.raises(ValueError, match="coatnet0, .*wrn_28_10; got 'vgg'"):
     models.create("vgg", 10)
 
 

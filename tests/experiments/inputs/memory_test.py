@@ -103,7 +103,12 @@ def test_a_batch_larger_than_the_data_set_runs_through_several_epochs():
 
 
 def test_missing_files_say_what_to_download(tmp_path):
-  wrong = config(dataset="fashion_mnist", data_dir=str(tmp_path))
+  wrong = config(
+    dataset="fashion_mnist",
+    data_dir=str(tmp_path),
+    train_split="train",
+    eval_split="test",
+  )
   with pytest.raises(FileNotFoundError, match="train-images-idx3-ubyte.gz"):
     memory.create(wrong)
 
