@@ -15,7 +15,7 @@ from ml_collections import ConfigDict
 import numpy as np
 
 from experiments import domains, registry
-from experiments.methods import mixing
+from experiments.methods import masks, mixing
 from experiments.methods.method import Entry as Entry
 from experiments.methods.method import Method as Method
 from experiments.methods.method import Outcome as Outcome
@@ -32,6 +32,8 @@ PAIRINGS = (
 )
 
 _MIXUP = mixing.by_policy(policies.mixup), policies.mixup
+# Masks differ between replicas, and are of the input's size.
+_PASTED = {"share_lam": False, "monitor": "", "mix_at": "input"}
 METHODS: dict[str, Entry] = {
   # The theory's terms are those that Mixup would have.
   "erm": Entry(
@@ -61,16 +63,17 @@ METHODS: dict[str, Entry] = {
     },
   ),
   "cutmix": Entry(
-    mixing.cutmix,
+    masks.by_draw(masks.cutmix),
     symmetric=True,
-    refused={
-      "per_example": True,
-      "share_lam": False,
-      "stratified": False,
-      "monitor": "",
-      "mix_at": "input",
-    },
+    refused={**_PASTED, "stratified": False},
   ),
+  "resizemix": Entry(
+    masks.by_draw(masks.resizemix),
+    check=masks.no_concentrations,
+    refused={**_PASTED, "stratified": False},
+  ),
+  "fmix": Entry(masks.by_draw(masks.fmix), refused=_PASTED),
+  "gridmix": Entry(masks.by_draw(masks.gridmix), refused=_PASTED),
 }
 
 
@@ -143,6 +146,7 @@ KEYS = {
   # A stage of the model, such as stage2; or random, one of all a step, or
   # random:input+stage1+stage2, one of these (manifold mixup).
   "mix_at": domains.text("input"),
+  **masks.KEYS,
 }
 
 

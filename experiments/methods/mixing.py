@@ -141,28 +141,6 @@ def by_policy(
   return build
 
 
-def cutmix(setting: Setting) -> Method:
-  """CutMix, whose boxes have no law of lam: they are clipped."""
-
-  def draw(values, key, batch):
-    inputs = batch["inputs"]
-    if not hasattr(inputs, "shape"):
-      raise ValueError(
-        "method='cutmix' pastes boxes of images, and needs inputs that are one "
-        f"array [B, H, W, C]; got {type(inputs).__name__}, of "
-        f"dataset={setting.config.dataset!r}."
-      )
-    return jaxmix.draw_cutmix(
-      key,
-      inputs.shape,
-      alpha=values["alpha"],
-      pairing=make_pairing(setting, batch),
-      mask=batch.get("mask"),
-    )
-
-  return Method(draw, functools.partial(mixed_gradient, setting, mixed_loss))
-
-
 def make_pairing(setting: Setting, batch: Batch) -> jaxmix.pairing.Pairing:
   """Returns the pairing that the config names."""
   name = setting.config.pairing
