@@ -78,11 +78,10 @@ def draw_resizemix(
     return jnp.clip(place * length // seen, 0, length - 1)
 
   top, bottom, left, right = cut.box.T
-  plan = _Drawn(cut, cut.size, cut.channel_axis).plan(
-    ~boxes.inside(cut.box, cut.size)
-  )
-  return plan.replace(
-    rows=source(top, bottom, height), columns=source(left, right, width)
+  return _Drawn(cut, cut.size, cut.channel_axis).plan(
+    ~boxes.inside(cut.box, cut.size),
+    rows=source(top, bottom, height),
+    columns=source(left, right, width),
   )
 
 
@@ -383,8 +382,8 @@ class _Drawn(NamedTuple):
   size: tuple[int, int]
   channel_axis: int
 
-  def plan(self, kept: chex.Array) -> MaskPlan:
-    """The plan of boolean masks for it."""
+  def plan(self, kept: chex.Array, **places: chex.Array) -> MaskPlan:
+    """The plan of boolean masks for it; places are rows= and columns=."""
     own = self.base
     lam = kept.astype(jnp.float32).mean((1, 2))
     return MaskPlan(
@@ -396,6 +395,7 @@ class _Drawn(NamedTuple):
       mask=own.mask,
       source=own.source,
       channel_axis=self.channel_axis,
+      **places,
     )
 
 
