@@ -41,6 +41,8 @@ class Steps(NamedTuple):
     measures: what is shown of them, the most important first.
     monitor: (state, evaluation batch) -> values, see `experiments.monitor`; or
       None.
+    diagrams: sums over all of the evaluation -> what is drawn of them, of both
+      weights; None draws nothing.
   """
 
   init: Callable[[jax.Array], TrainState]
@@ -51,6 +53,7 @@ class Steps(NamedTuple):
   means: Callable[..., dict[str, float]]
   measures: tuple[Measure, ...]
   monitor: Callable[[TrainState, Batch], Sums] | None = None
+  diagrams: Callable[[Sums], dict[str, Any]] | None = None
 
 
 class Apply(NamedTuple):
@@ -182,8 +185,13 @@ def create(config: ConfigDict, spec: Spec) -> Steps:
       fields |= {prefix + name: value for name, value in own.items()}
     return fields
 
+  diagram = task.diagram
+
+  def diagrams(sums):
+    return {whose: diagram(sums[whose]) for whose in PREFIXES if diagram}
+
   watch = None
   if config.monitor:
     law = methods.law(config)
     watch = monitor.create(config, spec, task, law, AXIS)
-  return Steps(init, train, evaluate, means, task.measures, watch)
+  return Steps(init, train, evaluate, means, task.measures, watch, diagrams)

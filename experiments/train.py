@@ -186,13 +186,7 @@ def build(
   cache = Cache() if cache is None else cache
   dataset = inputs.create(_on_this_machine(asked), cache.arrays)
   asked = common.in_steps(asked, dataset.spec.num_train)
-  most = _evaluations(asked)
-  if asked.evaluation_mean > most:
-    raise ValueError(
-      f"evaluation_mean must be at most {most}, the evaluations of "
-      f"total_steps={asked.total_steps} by eval_every={asked.eval_every}; got "
-      f"{asked.evaluation_mean}."
-    )
+  evaluation.check(asked, dataset)
   config = _on_this_machine(asked)
   return asked, config, dataset, cache.get(config, dataset.spec)
 
@@ -229,9 +223,13 @@ def _finish(
   config, result = run.config, {}
   values = methods.values(config)
   batches = ahead.feed(run.dataset, run.programs, config, run.step)
-  shown = dict.fromkeys(["loss", *(m.field for m in run.programs.measures)])
+  # Of mixed examples, either of whose classes is its share of a hit.
+  mixed = "mixed " if methods.mixes(config) else ""
+  fields = dict.fromkeys(["loss", *(m.field for m in run.programs.measures)])
+  shown = {k: k if k == "loss" else mixed + k for k in fields}
   progress = Progress(
-    run.step, config.total_steps, config.batch_size, list(shown)
+    *(run.step, config.total_steps, config.batch_size),
+    shown,
   )
   dispatches = ahead.Dispatches(config.steps_per_dispatch)
   while run.step < config.total_steps:
@@ -262,7 +260,7 @@ def _finish(
     if evaluates:
       # The last few are averaged, those of the test part, too.
       ahead_of = _evaluations(config) - _evaluations(config, run.step)
-      lines = evaluation.evaluate(
+      lines, diagrams = evaluation.evaluate(
         run.programs,
         run.state,
         run.dataset,
@@ -277,6 +275,8 @@ def _finish(
           run.programs.measures,
           validates=run.dataset.test is not None,
         )
+      if last:
+        run.writer.write_diagrams(run.step, diagrams)
       result = {"step": run.step, "split": "eval", **lines["eval"]}
     if saves:
       run.checkpoints.save(run.programs.to_global(run.state), run.step)

@@ -12,7 +12,7 @@ import jax
 from ml_collections import ConfigDict
 import numpy as np
 
-from experiments.inputs import graphs, images, scale, speech, tabular
+from experiments.inputs import graphs, held, images, scale, speech, tabular
 from experiments.inputs.dataset import (
   Arrays,
   Batch,
@@ -125,7 +125,7 @@ class Loaded:
       if known is load and read == {k: values.get(k) for k in read}:
         return arrays
     seen: Any = _Seen(config)
-    arrays = load(seen)
+    arrays = held.apart(load(seen), seen)
     self._known.append((load, vars(seen)["read"], arrays))
     return arrays
 
@@ -170,7 +170,8 @@ def load(
     ValueError: if they are not that.
   """
   data = (Loaded() if loaded is None else loaded).get(config)
-  spec = SPECS.get(config.dataset) or measure(data)
+  known = SPECS.get(config.dataset)
+  spec = held.described(known, config) if known else measure(data)
   _check_arrays(config.dataset, data, spec)
   return data, spec
 
@@ -201,8 +202,8 @@ def describe(config: ConfigDict) -> Spec:
     config: reads dataset, and what its loader reads.
   """
   if config.dataset in SPECS:
-    return SPECS[config.dataset]
-  return measure(loader(config.dataset)(config))
+    return held.described(SPECS[config.dataset], config)
+  return measure(held.apart(loader(config.dataset)(config), config))
 
 
 def measure(data: Arrays) -> Spec:

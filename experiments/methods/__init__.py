@@ -254,6 +254,11 @@ def bound(config: ConfigDict) -> str:
   )
 
 
+def mixes(config: ConfigDict) -> bool:
+  """Whether training lines are of mixed examples, labels weighted likewise."""
+  return config.method != "erm"
+
+
 def is_enhanced(config: ConfigDict) -> bool:
   """Whether the penalty's pass runs: always for mixupe, even at eta = 0."""
   entry = _entry(config)

@@ -46,6 +46,7 @@ class Run:
     evals: metrics.jsonl's evaluation lines, in order.
     tests: its lines of the test part, where the data set has one: the
       evaluation lines are then of a validation part.
+    diagrams: diagrams.json, of the last evaluation; {} if it left none.
     speed: the median of its images_per_second, None before the first.
     made_with: provenance.json's entries, one for each start.
   """
@@ -56,6 +57,7 @@ class Run:
   speed: float | None
   made_with: list[dict[str, Any]]
   tests: tuple[dict[str, Any], ...] = ()
+  diagrams: dict[str, Any] = dataclasses.field(default_factory=dict)
 
   @property
   def test(self) -> dict[str, Any] | None:
@@ -169,7 +171,31 @@ def _read(folder: pathlib.Path) -> Run:
     speed=float(np.median(speeds)) if speeds else None,
     made_with=provenance.read(folder),
     tests=tuple(tests),
+    diagrams=_diagrams(folder / metrics.DIAGRAMS),
   )
+
+
+def _diagrams(path: pathlib.Path) -> dict[str, Any]:
+  """Each part's, of each of the weights; older runs left none."""
+  if not path.is_file():
+    return {}
+  found = storage.read_json(path)
+  try:
+    return {
+      part: {
+        whose: {
+          name: np.array(values, np.float64) for name, values in own.items()
+        }
+        for whose, own in of_weights.items()
+      }
+      for part, of_weights in found.items()
+      if part != "step"
+    }
+  except (AttributeError, TypeError, ValueError):
+    raise ValueError(
+      f"{path} is damaged: it must hold lists of numbers by part, weights and "
+      "name; remove it to report without its diagrams."
+    ) from None
 
 
 def _config(path: pathlib.Path) -> dict[str, Any]:
