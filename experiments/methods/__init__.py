@@ -84,7 +84,7 @@ METHODS: dict[str, Entry] = {
   "mixture": Entry(
     lambda setting: mixture.create(setting, METHODS),
     check=mixture.check_point,
-    refused={"monitor": ""},
+    refused={"monitor": "", "mix_at": "input"},
     part=False,
   ),
 }
@@ -109,6 +109,7 @@ def recipe(
   alpha = mixup_alpha + 1.0 if alpha is None else alpha
   beta = mixup_alpha if beta is None else beta
   tied = dict(alpha=mixup_alpha, beta=mixup_alpha)
+  pasting = ("cutmix", "resizemix", "fmix", "gridmix", "mixture")
   return ConfigDict(
     {
       "erm": dict(tied, eta=0.0),
@@ -117,7 +118,7 @@ def recipe(
       "untied": dict(alpha=alpha, beta=beta, eta=0.0),
       "dat": dict(alpha=alpha, beta=beta, eta=0.0),
       "regmixup": dict(alpha=10.0, beta=10.0, eta=1.0),
-      "cutmix": dict(alpha=1.0, beta=1.0, eta=0.0),
+      **{name: dict(alpha=1.0, beta=1.0, eta=0.0) for name in pasting},
     }
   )
 

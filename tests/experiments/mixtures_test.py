@@ -193,7 +193,7 @@ def test_a_share_is_of_all_steps():
     ),
     (
       {"method": "mixture", "mix_at": "random"},
-      "mix_at does not apply to method='cutmix'",
+      "mix_at does not apply to method='mixture'",
     ),
     (
       {"method": "resizemix", "alpha": 0.5},
