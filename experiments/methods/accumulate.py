@@ -87,6 +87,14 @@ def gradient(
     lambda x: jnp.moveaxis(x.reshape(-1, count, *x.shape[1:]), 1, 0), whole
   )
   relative = enhanced and config.eta_scale == "relative"
+  moments = values.get("moments")
+  if config.penalty == "taylor" and moments is None:
+    # Of the whole plan, as factors of means that are the whole batch's.
+    powers = [
+      jaxmix.policies.shift_power(plan.lam, plan.weight, j).mean()
+      for j in range(config.penalty_order + 1)
+    ]
+    moments = jax.lax.pmean(jnp.stack(powers), axis_name)
 
   def part_of(state, number, part):
     own = part["plan"].replace(mean_shift=plan.mean_shift)
@@ -102,7 +110,7 @@ def gradient(
         eta=values["eta"],
         loss_fn=task.loss_fn,
         clean_fraction=config.clean_fraction,
-        penalty=mixing.make_penalty(config, values.get("moments")),
+        penalty=mixing.make_penalty(config, moments),
         penalty_at=config.penalty_at,
         clean_pass=config.clean_pass,
         rescale=False,

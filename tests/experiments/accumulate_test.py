@@ -78,12 +78,14 @@ def gradient_of(config):
   params, x = (normal(5, 6), normal(6, 10)), normal(REPLICAS, 8, 5)
   labels = jnp.asarray(random.integers(0, 10, (REPLICAS, 8)), jnp.int32)
   lam = jnp.asarray(random.uniform(size=(REPLICAS, 8)), jnp.float32)
+  values = methods.values(config)
+  values.pop("moments", None)  # of pasting methods nobody knows them
   partner = jnp.stack([jnp.roll(jnp.arange(8), 3), jnp.arange(8)[::-1]])
 
   def one(x, labels, lam, partner):
     plan = jaxmix.MixPlan(lam, lam, partner, jnp.float32(0.3))
     outcome, grads = mixing.mixed_gradient(
-      *(setting, loss, methods.values(config), jax.random.key(0), Small()),
+      *(setting, loss, values, jax.random.key(0), Small()),
       *(params, {"inputs": x, "label": labels}, plan),
     )
     return outcome.metrics, grads
@@ -108,10 +110,10 @@ def assert_close(one, other, **tolerance):
     {"method": "mixupe", "eta": 0.5, "clean_fraction": 0.5},
     {"method": "mixupe", "eta": 2.0, "eta_scale": "relative"},
     {"method": "mixupe", "eta": 0.5, "penalty_at": "mixed"},
-    {"method": "mixupe", "eta": 0.5, "penalty": "exact"},
+    {"method": "mixupe", "eta": 0.5, "penalty": "taylor"},
     {"method": "regmixup", "eta": 0.5},
   ],
-  ids=["mixup", "fraction", "relative", "mixed", "exact", "regmixup"],
+  ids=["mixup", "fraction", "relative", "mixed", "taylor", "regmixup"],
 )
 def test_parts_have_the_large_batchs_gradient(changes):
   """And what is told, kappa too."""
