@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+import math
 from typing import Any
 
 from absl import logging
 import jax
+from ml_collections import ConfigDict
 import numpy as np
 
 from experiments import ahead, parallel
@@ -15,13 +17,30 @@ from experiments.state import TrainState
 from experiments.tasks import Measure
 
 
+def check(config: ConfigDict, dataset: Dataset) -> None:
+  """Raises ValueError for what a run's evaluations cannot tell."""
+  most = math.ceil(config.total_steps / config.eval_every)
+  if config.evaluation_mean > most:
+    raise ValueError(
+      f"evaluation_mean must be at most {most}, the evaluations of "
+      f"total_steps={config.total_steps} by eval_every={config.eval_every}; "
+      f"got {config.evaluation_mean}."
+    )
+  if config.temperature_scaling and dataset.test is None:
+    raise ValueError(
+      "temperature_scaling needs a test part beside the evaluation part, which "
+      f"chooses the temperature, and dataset={config.dataset!r} has none; "
+      "validation_fraction=0.1 holds a part of its training examples out."
+    )
+
+
 def evaluate(
   programs: parallel.Mapped,
   state: TrainState,
   dataset: Dataset,
   *,
   tests: bool = False,
-) -> dict[str, dict[str, float]]:
+) -> tuple[dict[str, dict[str, float]], dict[str, Any]]:
   """Returns the means over every evaluation example, each counted once.
 
   And what the config's monitor says of the first batch.
@@ -33,16 +52,19 @@ def evaluate(
     tests: whether its test part is looked at, too, if it has one.
 
   Returns:
-    "eval", and maybe "test", to the fields of their lines.
+    "eval", and maybe "test", to the fields of their lines; and to what is drawn
+    of them.
   """
   monitored: dict[str, Any] = {}
   held = _sums(programs, state, dataset.evaluate(), monitored)
   values = jax.tree.map(float, jax.device_get(monitored))
   lines = {"eval": programs.means(held) | values}
+  sums = {"eval": held}
   if tests and dataset.test is not None:
     own = _sums(programs, state, dataset.test(), None)
-    lines["test"] = programs.means(own, held)
-  return lines
+    lines["test"], sums["test"] = programs.means(own, held), own
+  diagrams = programs.diagrams or (lambda sums: {})
+  return lines, {split: diagrams(part) for split, part in sums.items()}
 
 
 def _sums(

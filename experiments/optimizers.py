@@ -68,6 +68,17 @@ def _check_warmup(config: ConfigDict) -> None:
     )
 
 
+def bound(config: ConfigDict) -> str:
+  """Says why total_steps may not grow, "" if it may: see `configs.common`."""
+  if config.schedule == "constant":
+    return ""
+  return (
+    f"schedule={config.schedule!r} is of the whole run: at another length the "
+    "steps taken would have had other rates; train on in another workdir, with "
+    "init_from, or with schedule='constant' from the beginning"
+  )
+
+
 def schedule(config: ConfigDict) -> optax.Schedule:
   """Linear warm-up from 0 to the peak, then what `config.schedule` says.
 

@@ -31,7 +31,7 @@ class Mapped(NamedTuple):
       batches); donates the state.
     evaluate: (state, batch) -> sums.
     monitor: (state, batch) -> values, or None.
-    means: see `Steps`.
+    means: see `Steps`, likewise diagrams.
     measures: what is shown of them, the most important first.
     place: one or more host batches -> what `train` takes, on the devices.
     place_one: a host batch -> what `evaluate` takes.
@@ -49,6 +49,7 @@ class Mapped(NamedTuple):
   place_one: Callable[[Batch], Any]
   to_global: Callable[[TrainState], TrainState]
   from_global: Callable[[TrainState], TrainState]
+  diagrams: Callable[..., dict[str, Any]] | None = None
 
 
 def check_batch_size(
@@ -140,6 +141,7 @@ def create(
     place_one=lambda batch: place_many([batch]),
     to_global=to_global,
     from_global=from_global,
+    diagrams=steps.diagrams,
   )
 
 

@@ -8,7 +8,14 @@ from typing import Any, NamedTuple
 import jax
 from ml_collections import ConfigDict
 
-from experiments import inputs, methods, optimizers, parallel, steps
+from experiments import (
+  inputs,
+  methods,
+  networks,
+  optimizers,
+  parallel,
+  steps,
+)
 from experiments.configs import common
 from experiments.inputs import memory
 from experiments.inputs.dataset import Spec
@@ -82,7 +89,7 @@ def functions(config: ConfigDict, spec: Spec) -> steps.Steps:
 def _free() -> set[str]:
   # What changes no number, less what may change a program all the same.
   free = common.free_keys() - {"parallel", "data_dir"}
-  return {"seed", "eval_every"} | inputs.PARTITION | free
+  return {"seed", "eval_every"} | inputs.PARTITION | networks.INITIAL | free
 
 
 def arguments(

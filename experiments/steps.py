@@ -42,6 +42,8 @@ class Steps(NamedTuple):
     measures: what is shown of them, the most important first.
     monitor: (state, evaluation batch) -> values, see `experiments.monitor`; or
       None.
+    diagrams: sums over all of the evaluation -> what is drawn of them, of both
+      weights; None draws nothing.
   """
 
   init: Callable[[jax.Array], TrainState]
@@ -52,6 +54,48 @@ class Steps(NamedTuple):
   means: Callable[..., dict[str, float]]
   measures: tuple[Measure, ...]
   monitor: Callable[[TrainState, Batch], Sums] | None = None
+  diagrams: Callable[[Sums], dict[str, Any]] | None = None
+
+
+class Apply(NamedTuple):
+  """The network in training, as methods call it.
+
+  Attributes:
+    network: what is run.
+    state: the network's, before the first pass.
+    key: of what it draws itself.
+  """
+
+  network: networks.Network
+  state: Any
+  key: jax.Array
+
+  # `mask` by name: what asks for one is told it, where a batch has one.
+  def __call__(
+    self,
+    params: Any,
+    inputs: Any,
+    state: Any = None,
+    mask: jax.Array | None = None,
+    **options: Any,
+  ) -> tuple[Any, Any]:
+    """Returns (outputs, new state); of a second pass if given a state."""
+    if mask is not None:
+      options["mask"] = mask
+    key = self.key
+    if state is None:
+      state = self.state
+    else:
+      # It draws dropout of its own, as joint and split do.
+      key = jax.random.fold_in(key, 1)
+    return self.network.apply(
+      params, state, inputs, train=True, key=key, **options
+    )
+
+  def part(self, number: jax.Array, state: Any) -> Apply:
+    """The network for one of several parts of a batch, with dropout its own."""
+    # 0 and 1 are taken: a part's key is split as the batch's is.
+    return Apply(self.network, state, jax.random.fold_in(self.key, number + 2))
 
 
 def create(config: ConfigDict, spec: Spec) -> Steps:
@@ -62,6 +106,7 @@ def create(config: ConfigDict, spec: Spec) -> Steps:
   if methods.differentiates(config):
     networks.check_held(config, spec, network, AXIS)
   optimizer = optimizers.create(config, network.decays)
+  last_mixed = methods.last_mixed_step(config)
 
   def to_float(inputs):
     return spec.scale.to_float(inputs, jnp.dtype(config.dtype))
@@ -95,22 +140,9 @@ def create(config: ConfigDict, spec: Spec) -> Steps:
       together["shared_key"] = jax.random.split(first)[0]
     plan = method.draw(values, key_plan, batch, **together)
 
-    batch_stats = state.batch_stats
-
-    # `mask` by name: what asks for one is told it, where a batch has one.
-    def apply_fn(params, inputs, state=None, mask=None, **options):
-      if mask is not None:
-        options["mask"] = mask
-      own = key_network
-      if state is None:
-        state = batch_stats
-      else:
-        # A second pass, which draws dropout of its own, as joint and split do.
-        own = jax.random.fold_in(key_network, 1)
-      return network.apply(
-        params, state, inputs, train=True, key=own, **options
-      )
-
+    if last_mixed is not None:
+      plan = methods.ended(plan, state.step >= last_mixed)
+    apply_fn = Apply(network, state.batch_stats, key_network)
     outcome, grads = method.gradient(
       values, key_shared, apply_fn, state.params, batch, plan
     )
@@ -156,8 +188,13 @@ def create(config: ConfigDict, spec: Spec) -> Steps:
       fields |= {prefix + name: value for name, value in own.items()}
     return fields
 
+  diagram = task.diagram
+
+  def diagrams(sums):
+    return {whose: diagram(sums[whose]) for whose in PREFIXES if diagram}
+
   watch = None
   if config.monitor:
     law = methods.law(config)
     watch = monitor.create(config, spec, task, law, AXIS)
-  return Steps(init, train, evaluate, means, task.measures, watch)
+  return Steps(init, train, evaluate, means, task.measures, watch, diagrams)

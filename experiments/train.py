@@ -13,6 +13,7 @@ from typing import Any
 from absl import logging
 import jax
 from ml_collections import ConfigDict
+import numpy as np
 
 from experiments import (
   ahead,
@@ -20,15 +21,17 @@ from experiments import (
   evaluation,
   inputs,
   methods,
+  networks,
   parallel,
   preemption,
   processes,
+  tasks,
 )
 from experiments.configs import common
 from experiments.inputs.dataset import Dataset
 from experiments.programs import Cache
 from experiments.state import TrainState
-from experiments.workdir import described, lock, metrics, storage
+from experiments.workdir import described, initial, lock, metrics, storage
 from experiments.workdir.checkpoints import Checkpoints
 from experiments.workdir.progress import Progress
 
@@ -106,6 +109,7 @@ def train_and_evaluate(
         free=common.free_keys(),
         # Runs of before there was a digest are not asked for one.
         defaults=_json(common.base()) | {"data": told["data"]},
+        grows=dict.fromkeys(("total_steps", "epochs"), common.bound(config)),
       )
     )
     checkpoints = Checkpoints(folder / "checkpoints", config.keep_checkpoints)
@@ -124,6 +128,8 @@ def train_and_evaluate(
       restored = checkpoints.restore(programs.to_global(state))
       state = programs.from_global(restored)
       logging.info("Resuming at step %d of %d.", step, config.total_steps)
+    elif config.init_from:
+      state = processes.everywhere(lambda: _begun(config, dataset, state))
 
     def begin() -> metrics.MetricsWriter | metrics.NullWriter:
       if jax.process_index() != 0:
@@ -136,6 +142,32 @@ def train_and_evaluate(
     watch = stack.enter_context(preemption.Watch())
     run = _Run(config, dataset, programs, state, step, writer, checkpoints)
     return _finish(run, key_steps, watch)
+
+
+def _begun(
+  config: ConfigDict, dataset: Dataset, state: TrainState
+) -> TrainState:
+  """The state before the first step, with another run's weights."""
+  num_outputs = tasks.create(config, dataset.spec).num_outputs
+  head = networks.head(config, dataset.spec, num_outputs)
+  found = initial.read(config.init_from, config.init_weights)
+  renewed = config.init_head == "new"
+  params, batch_stats = (
+    initial.fitted(own, like, head, renews_head=renewed)
+    for own, like in zip(found, state.polyak, strict=True)
+  )
+  own = (params, batch_stats)
+  # A buffer for each, as the step donates them.
+  placed, average = (
+    jax.tree.map(
+      lambda x, like: jax.device_put(np.array(x), like.sharding),
+      *(own, state.polyak),
+    )
+    for _ in range(2)
+  )
+  return dataclasses.replace(
+    state, params=placed[0], batch_stats=placed[1], polyak=average
+  )
 
 
 def build(
@@ -154,6 +186,7 @@ def build(
   cache = Cache() if cache is None else cache
   dataset = inputs.create(_on_this_machine(asked), cache.arrays)
   asked = common.in_steps(asked, dataset.spec.num_train)
+  evaluation.check(asked, dataset)
   config = _on_this_machine(asked)
   return asked, config, dataset, cache.get(config, dataset.spec)
 
@@ -190,9 +223,13 @@ def _finish(
   config, result = run.config, {}
   values = methods.values(config)
   batches = ahead.feed(run.dataset, run.programs, config, run.step)
-  shown = dict.fromkeys(["loss", *(m.field for m in run.programs.measures)])
+  # Of mixed examples, either of whose classes is its share of a hit.
+  mixed = "mixed " if methods.mixes(config) else ""
+  fields = dict.fromkeys(["loss", *(m.field for m in run.programs.measures)])
+  shown = {k: k if k == "loss" else mixed + k for k in fields}
   progress = Progress(
-    run.step, config.total_steps, config.batch_size, list(shown)
+    *(run.step, config.total_steps, config.batch_size),
+    shown,
   )
   dispatches = ahead.Dispatches(config.steps_per_dispatch)
   while run.step < config.total_steps:
@@ -221,8 +258,13 @@ def _finish(
     # The evaluation is on disk before the checkpoint that makes it
     # unrepeatable.
     if evaluates:
-      lines = evaluation.evaluate(
-        run.programs, run.state, run.dataset, tests=last
+      # The last few are averaged, those of the test part, too.
+      ahead_of = _evaluations(config) - _evaluations(config, run.step)
+      lines, diagrams = evaluation.evaluate(
+        run.programs,
+        run.state,
+        run.dataset,
+        tests=ahead_of < config.evaluation_mean,
       )
       for split, line in lines.items():
         run.writer.write(run.step, split, line)
@@ -233,6 +275,8 @@ def _finish(
           run.programs.measures,
           validates=run.dataset.test is not None,
         )
+      if last:
+        run.writer.write_diagrams(run.step, diagrams)
       result = {"step": run.step, "split": "eval", **lines["eval"]}
     if saves:
       run.checkpoints.save(run.programs.to_global(run.state), run.step)
@@ -243,6 +287,12 @@ def _finish(
       )
     progress.set_aside(time.monotonic() - begun)
   return result
+
+
+def _evaluations(config: ConfigDict, step: int | None = None) -> int:
+  """How many evaluations a run has made at a step at which it makes one."""
+  step = config.total_steps if step is None else step
+  return math.ceil(step / config.eval_every)
 
 
 def _on_this_machine(config: ConfigDict) -> ConfigDict:

@@ -26,6 +26,8 @@ from jaxmix.losses import MixedTargets as MixedTargets
 from jaxmix.losses import label_embeddings as label_embeddings
 from jaxmix.losses import mixed_loss as mixed_loss
 from jaxmix.losses import negative_cosine as negative_cosine
+from jaxmix.masks import MaskPlan as MaskPlan
+from jaxmix.masks import mask_plan as mask_plan
 from jaxmix.mixing import MixPlan as MixPlan
 from jaxmix.mixing import Plan as Plan
 from jaxmix.mixing import dat as dat
@@ -33,10 +35,18 @@ from jaxmix.mixing import draw as draw
 from jaxmix.mixing import mix_batch as mix_batch
 from jaxmix.mixing import mixup as mixup
 from jaxmix.mixing import untied_mixup as untied_mixup
+from jaxmix.mixture import MixturePlan as MixturePlan
+from jaxmix.mixture import draw_mixture as draw_mixture
 from jaxmix.mixupe import MixupEAux as MixupEAux
 from jaxmix.mixupe import enhance_loss as enhance_loss
 from jaxmix.mixupe import mixupe_loss as mixupe_loss
 from jaxmix.mixupe import mixupe_value_and_grad as mixupe_value_and_grad
+from jaxmix.patterns import draw_fmix as draw_fmix
+from jaxmix.patterns import draw_gridmix as draw_gridmix
+from jaxmix.patterns import draw_resizemix as draw_resizemix
+from jaxmix.patterns import fmix as fmix
+from jaxmix.patterns import gridmix as gridmix
+from jaxmix.patterns import resizemix as resizemix
 from jaxmix.penalties import Penalty as Penalty
 from jaxmix.pictures import show as show
 from jaxmix.policies import MixingPolicy as MixingPolicy

@@ -9,8 +9,8 @@ import flax.struct
 import jax
 import jax.numpy as jnp
 
-from jaxmix import checks, meshes, mixing, policies
-from jaxmix.pairing import Local, Pairing, Source, look_up, permutation
+from jaxmix import checks, masks, meshes, mixing, policies
+from jaxmix.pairing import Local, Pairing, Source, permutation
 
 
 @flax.struct.dataclass
@@ -66,38 +66,9 @@ class CutMixPlan:
       TypeError: if a leaf is no array.
       ValueError: if a leaf is not [B, H, W, ...] for the plan's B, H and W.
     """
-    tree = checks.arrays("inputs", tree)
-    size, (height, width) = self.lam.shape[0], self.size
-    for leaf in jax.tree.leaves(tree):
-      first = _height_axis(leaf.ndim, self.channel_axis)
-      if leaf.shape[:1] + leaf.shape[first : first + 2] != (size, *self.size):
-        channels = "C, " if first == 2 else ""
-        raise ValueError(
-          f"inputs must be [{size}, {channels}{height}, {width}, ...] for this "
-          f"plan's boxes, got {leaf.shape}; draw_cutmix(channel_axis=1) is for "
-          f"channels before height and width."
-        )
-    if partners is None:
-      partners = self.source.inputs(tree)
-    else:
-      checks.same_shapes("partners", partners, tree)
     # A mask, not slices: boxes are traced and differ between examples.
-    box, partner = meshes.whole(self.box), meshes.whole(self.partner)
-    top, bottom, left, right = (box[:, i, None, None] for i in range(4))
-    row = jnp.arange(height, dtype=jnp.int32)[None, :, None]
-    column = jnp.arange(width, dtype=jnp.int32)[None, None, :]
-    inside = (top <= row) & (row < bottom) & (left <= column) & (column < right)
-
-    def paste(x, other):
-      other = meshes.like(look_up(other, partner), x).astype(x.dtype)
-      first = _height_axis(x.ndim, self.channel_axis)
-      spatial = (0, first, first + 1)
-      pasted = jnp.expand_dims(
-        inside, [k for k in range(x.ndim) if k not in spatial]
-      )
-      return jnp.where(meshes.like(pasted, x), other, x)
-
-    return jax.tree.map(paste, tree, partners)
+    kept = ~inside(meshes.whole(self.box), self.size)
+    return masks.paste(self, kept, tree, partners)
 
   def targets(self, labels: Any) -> Any:
     """Returns the labels of the pasted examples, see `MixPlan.targets`."""
@@ -152,8 +123,8 @@ def draw_cutmix(
     >>> bool(jnp.allclose(plan.lam, 1 - pasted))
     True
   """
-  channel_axis = _channel_axis(image_shape, channel_axis)
-  first = _height_axis(len(image_shape), channel_axis)
+  channel_axis = masks.settled_channel_axis(image_shape, channel_axis)
+  first = masks.height_axis(len(image_shape), channel_axis)
   size, (height, width) = image_shape[0], image_shape[first : first + 2]
   if policy is None:
     policy = policies.mixup(1.0 if alpha is None else alpha)
@@ -177,11 +148,9 @@ def draw_cutmix(
   area = ((bottom - top) * (right - left)).astype(jnp.float32)
   # Not the lam drawn: labels say what is seen, after the border's clipping.
   kept = 1.0 - area / float(height * width)
-  # Of a policy that unties the two, the label's share is not the area.
-  weight = jnp.where(plan.weight == plan.lam, kept, plan.weight)
   return CutMixPlan(
     lam=kept,
-    weight=weight,
+    weight=masks.label_weight(plan, kept),
     partner=plan.partner,
     box=jnp.stack([top, bottom, left, right], axis=-1),
     size=(height, width),
@@ -254,38 +223,17 @@ def cutmix(
   return plan.mix(images), plan.targets(labels)
 
 
-def _height_axis(ndim, channel_axis):
-  """Where height is, and width behind it; [B, H, W] has no channels."""
-  return 2 if channel_axis == 1 and ndim > 3 else 1
+def inside(box: chex.Array, size: tuple[int, int]) -> chex.Array:
+  """bool [B, H, W], whether each pixel is in its example's box.
 
+  Args:
+    box: int32 [B, 4], (top, bottom, left, right), ends excluded.
+    size: (H, W).
 
-def _channel_axis(image_shape, given):
-  """The channels' axis as 1 or -1; raises ValueError for a doubtful shape."""
-  shape = tuple(image_shape)
-  if len(shape) < 3:
-    raise ValueError(f"image_shape must be (B, H, W, ...), got {shape}.")
-  if given is None:
-    if _looks_channels_first(shape):
-      raise ValueError(
-        f"image_shape must be (B, H, W, C), got {shape}, which looks like (B, "
-        f"C, H, W); pass channel_axis=1 if it is, else channel_axis=-1."
-      )
-    return -1
-  if given in (1, 1 - len(shape)):
-    return 1
-  if given in (-1, len(shape) - 1):
-    return -1
-  raise ValueError(
-    f"channel_axis must be 1, for (B, C, H, W), or -1, for (B, H, W, C); got "
-    f"{given!r}."
-  )
-
-
-def _looks_channels_first(shape):
-  """Whether the second axis would be channels, and the last would not."""
-  if len(shape) != 4:
-    return False
-  _, second, third, last = shape
-  small = second <= 4 < last
-  square = second in (1, 3) and last not in (1, 3) and third == last
-  return small or square
+  Returns:
+    The masks.
+  """
+  top, bottom, left, right = (box[:, i, None, None] for i in range(4))
+  row = jnp.arange(size[0], dtype=jnp.int32)[None, :, None]
+  column = jnp.arange(size[1], dtype=jnp.int32)[None, None, :]
+  return (top <= row) & (row < bottom) & (left <= column) & (column < right)

@@ -323,6 +323,59 @@ def weighted(
   return MixingPolicy(sample, shift, quadrature, per_example)
 
 
+def scaled(
+  low: chex.Numeric = 0.1,
+  high: chex.Numeric = 0.8,
+  *,
+  per_example: bool = True,
+) -> MixingPolicy:
+  """ResizeMix's: lam = weight = 1 - tau^2, tau ~ U(low, high).
+
+  Qin et al., 2020, https://arxiv.org/abs/2012.11101: tau is the side of the
+  pasted image by the image's, and tau^2 its area.
+
+  Args:
+    low: smallest side, in [0, high]; may be traced.
+    high: largest side, in [low, 1]; may be traced.
+    per_example: False draws a single lam for the whole shape, see `mixup`.
+
+  Returns:
+    The policy, with mean_shift = 2 E[tau^2 - tau^4].
+
+  Raises:
+    ValueError: if a side is a number outside [0, 1], or low > high.
+
+  Example:
+    >>> policy = jaxmix.policies.scaled(0.5, 0.5)
+    >>> lam, weight = policy.sample(jax.random.key(0), (2,))
+    >>> lam.tolist(), policy.mean_shift  # 2 * (0.25 - 0.0625)
+    ([0.75, 0.75], 0.375)
+  """
+  low = checks.scalar("low", low, low=0.0, high=1.0)
+  high = checks.scalar("high", high, low=0.0, high=1.0)
+  if isinstance(low, float) and isinstance(high, float) and low > high:
+    raise ValueError(f"low must be at most high = {high}, got {low}.")
+
+  def sample(key, shape):
+    tau = jax.random.uniform(key, shape if per_example else (), jnp.float32)
+    # Between the two by products: low + (high - low) tau may round beyond.
+    tau = (1.0 - tau) * low + tau * high
+    lam = jnp.broadcast_to(1.0 - tau * tau, shape)
+    return lam, lam
+
+  def quadrature(num_nodes):
+    node, prob = np.polynomial.legendre.leggauss(num_nodes)
+    lam = 1.0 - (low + (high - low) * (node + 1.0) / 2.0) ** 2
+    return lam, lam, prob / 2.0
+
+  def moment(j):
+    """E[tau^j], without dividing by high - low, which may be 0."""
+    return sum(low**k * high ** (j - k) for k in range(j + 1)) / (j + 1)
+
+  mean_shift = 2.0 * (moment(2) - moment(4))
+  return MixingPolicy(sample, mean_shift, quadrature, per_example)
+
+
 def shared(key: chex.PRNGKey, policy: MixingPolicy) -> MixingPolicy:
   """The policy that draws by this key, whatever key it is called with.
 

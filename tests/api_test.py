@@ -62,6 +62,7 @@ POSITIONAL = {
   "jaxmix.penalties.taylor": {"order"},
   "jaxmix.penalties.release": {"threshold"},
   "jaxmix.policies.mixup": {"beta"},
+  "jaxmix.policies.scaled": {"low", "high"},
   "jaxmix.policies.erm": {"mean_shift"},
   "jaxmix.pairing.between": {"mask"},
   "jaxmix.pairing.permutation": {"mask"},
@@ -84,7 +85,9 @@ BRIEF = {
 CONSTRUCTED = {
   "jaxmix.boxes.CutMixPlan",
   "jaxmix.losses.MixedTargets",
+  "jaxmix.masks.MaskPlan",
   "jaxmix.mixing.MixPlan",
+  "jaxmix.mixture.MixturePlan",
   "jaxmix.pairing.Partners",
   "jaxmix.policies.MixingPolicy",
 }

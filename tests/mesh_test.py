@@ -89,6 +89,7 @@ def mixing(images, labels, dense, mask, params):
     **mixed,
     "plain": jaxmix.mixup(KEY, images, labels),
     "cutmix": cut,
+    "resizemix": jaxmix.resizemix(KEY, images, labels),
     "dense": cut[1].dense(CLASSES),
   }
 

@@ -48,6 +48,11 @@ def pasting(arrays):
   return jaxmix.CutMixPlan(lam, lam, partner, box, size=(5, 6))
 
 
+def masking(arrays):
+  lam, partner, masks = arrays((LAM, PARTNER, IMAGES / np.float32(120.0)))
+  return jaxmix.MaskPlan(lam, lam, partner, masks)
+
+
 def mixed(arrays):
   first, second, weight = arrays((Y, Y[::-1].copy(), LAM))
   return jaxmix.MixedTargets(first, second, weight)
@@ -64,10 +69,12 @@ VALUES = {
   "axis_name": None,
   "batch_size": 4,
   "beta": np.float32(1.5),
+  "cells": (2, 3),
   "bounds": (np.float32(-2.0), np.array([[1.5, 2.0]], np.float32)),
   "complexity": np.float32(0.25),
   "count": 1,
   "covariance": COVARIANCE,
+  "decay": np.float32(2.0),
   "curvature": jnp.ones_like,
   "density": jnp.square,
   "dim": 3,
@@ -79,6 +86,7 @@ VALUES = {
   "fn": jnp.sin,
   "gamma": np.float32(0.5),
   "hidden": X,
+  "high": np.float32(0.75),
   "ignore_label": None,
   "image_shape": (4, 5, 6),
   "images": IMAGES,
@@ -94,8 +102,10 @@ VALUES = {
   "logits": X,
   "loss": np.float32(2.0),
   "loss_range": np.float32(2.0),
+  "low": np.float32(0.25),
   "loss_fn": jaxmix.losses.softmax_cross_entropy,
   "mask": MASK,
+  "masks": IMAGES / np.float32(120.0),
   "mean": VECTOR,
   "mean_shift": np.float32(0.25),
   "moments": np.array([1.0, 0.5, 0.25], np.float32),
@@ -135,6 +145,12 @@ VALUES = {
   "x": X,
   "y": Y,
 }
+
+
+def draw(key):
+  return jaxmix.draw(key, 4, policy=POLICY)
+
+
 # Where a name means something else.
 binary = lambda x: x @ jnp.asarray(VECTOR)
 OWN = {
@@ -145,6 +161,11 @@ OWN = {
   },
   "jaxmix.losses.logistic": {"logits": X[:, 0], "labels": Y},
   "jaxmix.losses.negative_cosine": {"targets": X[::-1].copy()},
+  "jaxmix.masks.mask_plan": {"partners": PARTNER},
+  "jaxmix.mixture.draw_mixture": {
+    "draws": Made(lambda arrays: [draw, draw]),
+    "weights": np.array([0.25, 0.5], np.float32),
+  },
   "jaxmix.mixupe.mixupe_loss": {"penalty": "exact"},
   "jaxmix.mixupe.mixupe_value_and_grad": {
     "apply_fn": lambda params, x: x @ params,
@@ -235,6 +256,7 @@ METHODS = {
   "MixPlan.mix, own": lambda a: plan(a).mix(a(X)),
   "MixPlan.targets": lambda a: plan(a).targets({"y": a(Y), "p": a(X)}),
   "CutMixPlan.mix": lambda a: pasting(a).mix(a(IMAGES)),
+  "MaskPlan.mix": lambda a: masking(a).mix(a(IMAGES)),
   "CutMixPlan.targets": lambda a: pasting(a).targets(a(Y)),
   "MixedTargets.dense": lambda a: mixed(a).dense(2),
 }

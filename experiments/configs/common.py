@@ -50,6 +50,9 @@ _KEYS = {
   "steps_per_dispatch": domains.integer(1, 1),
   "log_every": domains.integer(50, 1),
   "eval_every": domains.integer(500, 1),
+  # How many of the last evaluations reports average, of the test part, too,
+  # which is then looked at so often: UMixUp's protocol is 10.
+  "evaluation_mean": domains.integer(1, 1),
   "checkpoint_every": domains.integer(500, 1),
   "keep_checkpoints": domains.integer(3, 1),
   "parallel": domains.choice("pmap", ("pmap", "shard_map")),
@@ -117,6 +120,15 @@ def by_owner() -> dict[str, Mapping[str, Key]]:
 def free_keys() -> frozenset[str]:
   """Returns the keys that may change when a run is resumed."""
   return _FREE.union(*(getattr(owner, "FREE", ()) for owner in OWNERS))
+
+
+def bound(config: ConfigDict) -> str:
+  """Says why a run of this config may not be made longer; "" if it may.
+
+  Where steps that were taken would be others under the new length.
+  """
+  reasons = (getattr(one, "bound", lambda _: "")(config) for one in OWNERS)
+  return next(filter(None, reasons), "")
 
 
 def base() -> ConfigDict:

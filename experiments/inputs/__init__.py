@@ -32,6 +32,12 @@ def create(config: ConfigDict, loaded: memory.Loaded | None = None) -> Dataset:
   if memory.has(config.dataset):
     return memory.create(config, loaded=loaded, **which)
   augment.refuse(config)
+  if config.validation_fraction:
+    raise ValueError(
+      "validation_fraction must be 0 for a tfds data set, of which train_split="
+      "'train[:99%]' and eval_split='train[99%:]' hold a part out; got "
+      f"{config.validation_fraction}."
+    )
   return imagenet.create(config, **which)
 
 

@@ -14,7 +14,9 @@ from experiments.inputs.speech import split as speech_split
 FREE = frozenset({"data_dir", "eval_batch_size", "max_unreadable_fraction"})
 
 # These decide which examples train, and no program.
-PARTITION = frozenset({"split_seed", "fold", "folds", "inner_validation"})
+PARTITION = frozenset(
+  {"split_seed", "fold", "folds", "inner_validation", "validation_fraction"}
+)
 
 
 def randaugment(
@@ -66,6 +68,9 @@ KEYS = {
   "target": domains.text("", empty=True),  # a column; "" is the set's own
   # None: the run's seed.
   "split_seed": domains.optional(domains.integer(0, 0, 2**32 - 1), int),
+  # Data sets in memory without a validation part: a share of the training
+  # examples to evaluate on; what was evaluated is tested at the end.
+  "validation_fraction": domains.number(0.0, "[0, 0.5]"),
   # Graphs: fold 0 .. folds - 1 is left out to test on.
   "folds": domains.integer(10, 2),
   "fold": domains.integer(0, 0),

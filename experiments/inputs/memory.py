@@ -15,6 +15,7 @@ import numpy as np
 from experiments.inputs import (
   augment,
   graphs,
+  held,
   images,
   scale,
   speech,
@@ -128,7 +129,7 @@ class Loaded:
       if known is load and read == {k: values.get(k) for k in read}:
         return arrays
     seen: Any = _Seen(config)
-    arrays = load(seen)
+    arrays = held.apart(load(seen), seen)
     self._known.append((load, vars(seen)["read"], arrays))
     return arrays
 
@@ -203,13 +204,16 @@ def describe(config: ConfigDict) -> Spec:
   Args:
     config: reads dataset, and what its loader reads.
   """
-  spec = _known(config) or measure(loader(config.dataset)(config))
+  spec = _known(config) or measure(
+    held.apart(loader(config.dataset)(config), config)
+  )
   return augment.augmented(config, spec)
 
 
 def _known(config: ConfigDict) -> Spec | None:
   known = SPECS.get(config.dataset)
-  return known(config) if callable(known) else known
+  spec = known(config) if callable(known) else known
+  return spec and held.described(spec, config)
 
 
 def measure(data: Arrays) -> Spec:

@@ -15,12 +15,14 @@ from ml_collections import ConfigDict
 import numpy as np
 
 from experiments import domains, registry
-from experiments.methods import mixing
+from experiments.methods import masks, mixing, mixture
 from experiments.methods.method import Entry as Entry
 from experiments.methods.method import Method as Method
 from experiments.methods.method import Outcome as Outcome
 from experiments.methods.method import Setting as Setting
 from experiments.methods.method import Values as Values
+from experiments.methods.mixture import ended as ended
+from experiments.methods.mixture import last_mixed_step as last_mixed_step
 from experiments.tasks import Task
 from jaxmix import mixupe, policies, theory
 
@@ -32,6 +34,8 @@ PAIRINGS = (
 )
 
 _MIXUP = mixing.by_policy(policies.mixup), policies.mixup
+# Masks differ between replicas, and are of the input's size.
+_PASTED = {"share_lam": False, "monitor": "", "mix_at": "input"}
 METHODS: dict[str, Entry] = {
   # The theory's terms are those that Mixup would have.
   "erm": Entry(
@@ -40,9 +44,10 @@ METHODS: dict[str, Entry] = {
     ),
     policies.mixup,
     refused={"mix_at": "input"},
+    part=False,
   ),
   "mixup": Entry(*_MIXUP),
-  "mixupe": Entry(*_MIXUP, enhanced=True),
+  "mixupe": Entry(*_MIXUP, enhanced=True, part=False),
   "untied": Entry(
     mixing.by_policy(policies.untied), policies.untied, tied=False
   ),
@@ -58,18 +63,29 @@ METHODS: dict[str, Entry] = {
       "penalty_form": "absolute",
       "eta_scale": "absolute",
       "clean_fraction": 1.0,
+      # What would be left is 1 + eta times the clean loss.
+      "mix_off_after": None,
     },
+    part=False,
   ),
   "cutmix": Entry(
-    mixing.cutmix,
+    masks.by_draw(masks.cutmix),
     symmetric=True,
-    refused={
-      "per_example": True,
-      "share_lam": False,
-      "stratified": False,
-      "monitor": "",
-      "mix_at": "input",
-    },
+    refused={**_PASTED, "stratified": False},
+  ),
+  "resizemix": Entry(
+    masks.by_draw(masks.resizemix),
+    check=masks.no_concentrations,
+    refused={**_PASTED, "stratified": False},
+  ),
+  "fmix": Entry(masks.by_draw(masks.fmix), refused=_PASTED),
+  "gridmix": Entry(masks.by_draw(masks.gridmix), refused=_PASTED),
+  # Of the methods here, which are looked up when it is made.
+  "mixture": Entry(
+    lambda setting: mixture.create(setting, METHODS),
+    check=mixture.check_point,
+    refused={"monitor": "", "mix_at": "input"},
+    part=False,
   ),
 }
 
@@ -93,6 +109,7 @@ def recipe(
   alpha = mixup_alpha + 1.0 if alpha is None else alpha
   beta = mixup_alpha if beta is None else beta
   tied = dict(alpha=mixup_alpha, beta=mixup_alpha)
+  pasting = ("cutmix", "resizemix", "fmix", "gridmix", "mixture")
   return ConfigDict(
     {
       "erm": dict(tied, eta=0.0),
@@ -101,7 +118,7 @@ def recipe(
       "untied": dict(alpha=alpha, beta=beta, eta=0.0),
       "dat": dict(alpha=alpha, beta=beta, eta=0.0),
       "regmixup": dict(alpha=10.0, beta=10.0, eta=1.0),
-      "cutmix": dict(alpha=1.0, beta=1.0, eta=0.0),
+      **{name: dict(alpha=1.0, beta=1.0, eta=0.0) for name in pasting},
     }
   )
 
@@ -143,6 +160,10 @@ KEYS = {
   # A stage of the model, such as stage2; or random, one of all a step, or
   # random:input+stage1+stage2, one of these (manifold mixup).
   "mix_at": domains.text("input"),
+  # Passes that a batch's gradient is added up from.
+  "accumulate_steps": domains.integer(1, 1, 2**20),
+  **masks.KEYS,
+  **mixture.KEYS,
 }
 
 
@@ -165,6 +186,8 @@ def resolve(config: ConfigDict) -> None:
       if config[key] is None:
         config[key] = float(own[key])
   entry.check(config)
+  for part, own, _ in _parts(config):
+    part.check(own)
 
 
 def check(config: ConfigDict) -> None:
@@ -184,6 +207,23 @@ def check(config: ConfigDict) -> None:
       f"penalty_form='release' takes penalty='approximate', got "
       f"{config.penalty!r}."
     )
+  if config.mix_off_after is not None and config.penalty == "taylor":
+    raise ValueError(
+      "mix_off_after does not apply to penalty='taylor', whose moments are "
+      f"those of the method's law at every step; got {config.mix_off_after}."
+    )
+  if config.accumulate_steps > 1 and config.mix_at != "input":
+    raise ValueError(
+      "accumulate_steps must be 1 where layers are mixed, as partners are in "
+      f"other parts of the batch: mix_at={config.mix_at!r}; got "
+      f"{config.accumulate_steps}."
+    )
+  _check_refused(config, entry)
+  for part, own, _ in _parts(config):
+    _check_refused(own, part)
+
+
+def _check_refused(config: ConfigDict, entry: Entry) -> None:
   if entry.symmetric and config.beta not in (None, config.alpha):
     raise ValueError(
       f"beta does not apply to method={config.method!r}, which draws from "
@@ -195,6 +235,29 @@ def check(config: ConfigDict) -> None:
         f"{key} does not apply to method={config.method!r}; leave it at "
         f"{only!r}, got {config[key]!r}."
       )
+
+
+def _parts(config: ConfigDict) -> list[tuple[Entry, ConfigDict, float]]:
+  """The methods that method=mixture mixes, each with its config."""
+  if config.method != "mixture":
+    return []
+  return list(mixture.parts(config, METHODS))
+
+
+def bound(config: ConfigDict) -> str:
+  """Says why total_steps may not grow, "" if it may: see `configs.common`."""
+  after = config.mix_off_after
+  if after is None or after >= 1.0:
+    return ""
+  return (
+    f"mix_off_after={after} is a share of the whole run; give the step, "
+    f"{last_mixed_step(config)}"
+  )
+
+
+def mixes(config: ConfigDict) -> bool:
+  """Whether training lines are of mixed examples, labels weighted likewise."""
+  return config.method != "erm"
 
 
 def is_enhanced(config: ConfigDict) -> bool:
@@ -285,6 +348,8 @@ def compiled_from(config: ConfigDict) -> dict[str, Any]:
   """Returns what of a resolved config a method's programs are compiled from."""
   # The recipe was for `resolve`.
   own = {k: config[k] for k in KEYS if k not in (*VALUES, "recipe")}
+  mixed = config.method == "mixture"
+  own["mixture"] = config.mixture.to_dict() if mixed else None
   return own | {"enhanced": is_enhanced(config)}
 
 

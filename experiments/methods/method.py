@@ -55,9 +55,9 @@ class Method(NamedTuple):
     draw: (values, key, batch) -> plan, of this replica's batch, whose inputs
       are floats.
     gradient: (values, key, apply_fn, params, batch, plan) -> (`Outcome`,
-      gradient over all replicas). apply_fn maps (params, inputs), and state,
-      parts, tap or mask, to (outputs, new state); the key is the same on all
-      replicas.
+      gradient over all replicas). apply_fn, `experiments.steps.Apply`, maps
+      (params, inputs), and state, parts, tap or mask, to (outputs, new state);
+      the key is the same on all replicas.
     shares: whether `draw` is given shared_key=, too, which is the first
       replica's key on all of them.
   """
@@ -93,6 +93,7 @@ class Entry(NamedTuple):
     penalized: whether eta is the weight of MixupE's penalty; False: it is what
       the method says, and there is no penalty.
     refused: keys that do not apply, with the only values they may have.
+    part: whether method=mixture may draw its plans.
   """
 
   create: Callable[[Setting], Method]
@@ -103,3 +104,4 @@ class Entry(NamedTuple):
   enhanced: bool = False
   penalized: bool = True
   refused: Mapping[str, Any] = {}
+  part: bool = True

@@ -141,28 +141,6 @@ def by_policy(
   return build
 
 
-def cutmix(setting: Setting) -> Method:
-  """CutMix, whose boxes have no law of lam: they are clipped."""
-
-  def draw(values, key, batch):
-    inputs = batch["inputs"]
-    if not hasattr(inputs, "shape"):
-      raise ValueError(
-        "method='cutmix' pastes boxes of images, and needs inputs that are one "
-        f"array [B, H, W, C]; got {type(inputs).__name__}, of "
-        f"dataset={setting.config.dataset!r}."
-      )
-    return jaxmix.draw_cutmix(
-      key,
-      inputs.shape,
-      alpha=values["alpha"],
-      pairing=make_pairing(setting, batch),
-      mask=batch.get("mask"),
-    )
-
-  return Method(draw, functools.partial(mixed_gradient, setting, mixed_loss))
-
-
 def make_pairing(setting: Setting, batch: Batch) -> jaxmix.pairing.Pairing:
   """Returns the pairing that the config names."""
   name = setting.config.pairing
@@ -198,6 +176,13 @@ def mixed_gradient(
   of the program.
   """
   config, task, axis_name, enhanced, places = setting
+  if config.accumulate_steps > 1:
+    # It imports this module for what parts and whole batches share.
+    from experiments.methods import accumulate
+
+    return accumulate.gradient(
+      setting, loss, values, apply_fn, params, batch, plan
+    )
   inputs, labels = batch["inputs"], batch["label"]
 
   def averaged(loss):
@@ -247,13 +232,24 @@ def mixed_gradient(
     key_place = jax.random.fold_in(key, 2**32 - 1)
     drawn = jax.random.randint(key_place, (), 0, len(branches))
     told, grads = jax.lax.switch(drawn, branches)
-  metrics = dict(told.metrics)
-  for name, hit in task.hits.items():
+  hits = hit_shares(setting, told.outputs, plan, batch)
+  return Outcome(
+    told.state, dict(told.metrics) | jax.lax.pmean(hits, axis_name)
+  ), grads
+
+
+def hit_shares(
+  setting: Setting, outputs: jax.Array, plan: Any, batch: Batch
+) -> dict[str, jax.Array]:
+  """This replica's shares of what training lines tell beside the loss."""
+  found = {}
+  for name, hit in setting.task.hits.items():
     # Weighted as the labels are: either of two even classes is half a hit.
-    hits = jaxmix.mixed_loss(hit, told.outputs, plan.targets(labels))
-    share = replicas.mean_share(hits, batch.get("mask"), axis_name)
-    metrics[name] = jax.lax.pmean(share, axis_name)
-  return Outcome(told.state, metrics), grads
+    hits = jaxmix.mixed_loss(hit, outputs, plan.targets(batch["label"]))
+    found[name] = replicas.mean_share(
+      hits, batch.get("mask"), setting.axis_name
+    )
+  return found
 
 
 def _mean(setting, batch, plan, outputs):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import flax.traverse_util
 import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
@@ -25,7 +26,16 @@ KEYS = {
   "dropout_prng": domains.choice(
     "threefry2x32", ("threefry2x32", "rbg", "unsafe_rbg")
   ),
+  # What a new run begins with: a workdir, or one of its checkpoints. Weights
+  # and batch statistics, no optimiser's state; "" draws them.
+  "init_from": domains.folder(""),
+  "init_weights": domains.choice("polyak", ("polyak", "live")),
+  # new: what depends on the number of outputs is drawn all the same.
+  "init_head": domains.choice("same", ("same", "new")),
 }
+
+# These decide what a run begins with, and no program.
+INITIAL = frozenset({"init_from", "init_weights", "init_head"})
 
 
 def check(config: ConfigDict) -> None:
@@ -67,6 +77,26 @@ def check_held(
       "by jaxmix.models.norm.BatchNorm, or mark them by jaxmix.hold; "
       "penalty='approximate' needs neither."
     )
+
+
+def head(config: ConfigDict, spec: Spec, num_outputs: int) -> frozenset[str]:
+  """Names, joined by slashes, of parameters shaped by the number of outputs.
+
+  Args:
+    config: resolved.
+    spec: the inputs' shapes and scale.
+    num_outputs: the task's.
+  """
+  own, other = (
+    flax.traverse_util.flatten_dict(
+      jax.eval_shape(
+        create(config, spec, outputs, axis_name=None).init, jax.random.key(0)
+      )[0],
+      sep="/",
+    )
+    for outputs in (num_outputs, num_outputs + 1)
+  )
+  return frozenset(name for name in own if own[name].shape != other[name].shape)
 
 
 def create(

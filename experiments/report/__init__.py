@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import os
 import pathlib
 
-from experiments.report import figures, measures, runs, table
+from experiments.report import figures, measures, reliability, runs, table
 from experiments.workdir import storage
 
 
@@ -24,11 +24,12 @@ def write(
   names and order: [{"name": ..., "folder": ..., "seeds": [...]}, ...].
 
   Writes table.md, summary.json (both weights, every seed; null is what was not
-  measured or is not finite), curves.png and results.png.
+  measured or is not finite), curves.png and results.png; and reliability.png,
+  of classes, if the runs left what it is drawn of.
 
   Args:
     workdirs: the runs' folders, or folders above them.
-    out: where the four files go; made if missing.
+    out: where the files go; made if missing.
     weights: "polyak" or "live": whose evaluation the table and plots show.
 
   Returns:
@@ -63,7 +64,9 @@ def write(
   (out / "table.md").write_text(text)
   (out / "summary.json").write_text(table.summary(groups, warnings, out))
   figures.draw(groups, weights, out)
-  names = ("table.md", "summary.json", "curves.png", "results.png")
+  names = ["table.md", "summary.json", "curves.png", "results.png"]
+  if reliability.draw(groups, weights, out):
+    names.append(reliability.NAME)
   return text + "\n" + "\n".join(str(out / name) for name in names)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 import dataclasses
 import json
+import math
 import os
 import pathlib
 import re
@@ -22,6 +23,7 @@ _READ = (
   "seed",
   "total_steps",
   "eta",
+  "evaluation_mean",
   "dataset",
   "eval_split",
   "fgsm_epsilon",
@@ -42,8 +44,9 @@ class Run:
     folder: that folder.
     config: config.json.
     evals: metrics.jsonl's evaluation lines, in order.
-    test: its line of the test part, where the data set has one: the evaluation
-      lines are then of a validation part.
+    tests: its lines of the test part, where the data set has one: the
+      evaluation lines are then of a validation part.
+    diagrams: diagrams.json, of the last evaluation; {} if it left none.
     speed: the median of its images_per_second, None before the first.
     made_with: provenance.json's entries, one for each start.
   """
@@ -53,12 +56,29 @@ class Run:
   evals: list[dict[str, Any]]
   speed: float | None
   made_with: list[dict[str, Any]]
-  test: dict[str, Any] | None = None
+  tests: tuple[dict[str, Any], ...] = ()
+  diagrams: dict[str, Any] = dataclasses.field(default_factory=dict)
+
+  @property
+  def test(self) -> dict[str, Any] | None:
+    """The last line of the test part, or None."""
+    return self.tests[-1] if self.tests else None
 
   @property
   def last(self) -> dict[str, Any]:
-    """What the table tells: the test part's line, or the last evaluation."""
-    return self.test or self.evals[-1]
+    """What the table tells: the test part's last line, or evaluations'.
+
+    Each number is the mean over as many of them as config.evaluation_mean says.
+    """
+    rows = [*(self.tests or self.evals)][-self.config["evaluation_mean"] :]
+    if len(rows) == 1:
+      return rows[0]
+    mean = {
+      name: math.fsum(row[name] for row in rows) / len(rows)
+      for name in rows[-1]
+      if name not in ("step", "split") and all(name in row for row in rows)
+    }
+    return rows[-1] | mean
 
   @property
   def is_finished(self) -> bool:
@@ -150,8 +170,32 @@ def _read(folder: pathlib.Path) -> Run:
     evals=evals,
     speed=float(np.median(speeds)) if speeds else None,
     made_with=provenance.read(folder),
-    test=tests[-1] if tests else None,
+    tests=tuple(tests),
+    diagrams=_diagrams(folder / metrics.DIAGRAMS),
   )
+
+
+def _diagrams(path: pathlib.Path) -> dict[str, Any]:
+  """Each part's, of each of the weights; older runs left none."""
+  if not path.is_file():
+    return {}
+  found = storage.read_json(path)
+  try:
+    return {
+      part: {
+        whose: {
+          name: np.array(values, np.float64) for name, values in own.items()
+        }
+        for whose, own in of_weights.items()
+      }
+      for part, of_weights in found.items()
+      if part != "step"
+    }
+  except (AttributeError, TypeError, ValueError):
+    raise ValueError(
+      f"{path} is damaged: it must hold lists of numbers by part, weights and "
+      "name; remove it to report without its diagrams."
+    ) from None
 
 
 def _config(path: pathlib.Path) -> dict[str, Any]:

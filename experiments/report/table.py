@@ -133,6 +133,12 @@ def _notes(
     f"On {run.last['examples']:,.0f} test examples of "
     f"{escaped(run.config['dataset'])}, after {after}, with {which}."
   ]
+  averaged = {one.first.config["evaluation_mean"] for one in groups}
+  if averaged != {1}:
+    several = " or ".join(map(str, sorted(averaged)))
+    notes.append(
+      f"Each run's numbers are means over its last {several} evaluations."
+    )
   if any(len(one.runs) > 1 for one in groups):
     notes.append(
       "± is the standard error of the mean over seeds (sample standard "

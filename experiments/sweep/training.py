@@ -235,11 +235,22 @@ class _Clock:
     )
 
 
+# What the loop of a single run alone does.
+_ALONE = {"init_from": "", "evaluation_mean": 1}
+
+
 def _resolved(point: Point) -> ConfigDict:
   try:
     config = common.resolve(point.config)
   except (ValueError, TypeError) as error:
     raise type(error)(f"{point.keys}: {error}") from None
+  for key, only in _ALONE.items():
+    if config[key] != only:
+      raise ValueError(
+        f"{key} must be {only!r} where runs are trained together, got "
+        f"{config[key]!r}; list them in config.sweep and start "
+        "experiments.main."
+      )
   if not memory.has(config.dataset):
     raise ValueError(
       f"dataset: runs are trained together from memory, and {config.dataset!r} "

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from experiments.tasks.task import Sums
 
@@ -14,7 +15,7 @@ BINS = 15
 
 
 def sums(probabilities: jax.Array, correct: jax.Array, mask: jax.Array) -> Sums:
-  """Confidence and correct in equal bins of confidence, [BINS] each.
+  """Confidence, correct and count in equal bins of confidence, [BINS] each.
 
   Args:
     probabilities: [B, K].
@@ -30,6 +31,15 @@ def sums(probabilities: jax.Array, correct: jax.Array, mask: jax.Array) -> Sums:
   return {
     "bin_confidence": empty.at[bins].add(jnp.where(mask, confidence, 0.0)),
     "bin_correct": empty.at[bins].add(correct.astype(jnp.float32)),
+    "bin_count": empty.at[bins].add(mask.astype(jnp.float32)),
+  }
+
+
+def diagram(found: Mapping[str, Any]) -> dict[str, list[float]]:
+  """Returns the sums in bins, from which reliability diagrams are drawn."""
+  names = ("confidence", "correct", "count")
+  return {
+    name: [float(x) for x in np.asarray(found[f"bin_{name}"])] for name in names
   }
 
 

@@ -40,6 +40,26 @@ LOGISTIC = Measure(
 TOP5 = Measure(
   "accuracy_top5", "top5_error_percent", "top-5 error", "%", -100.0, 1.0
 )
+_SCALED = (
+  "Scaled: of logits divided by the temperature that is best on the validation "
+  "part.",
+)
+SCALED_LIKELIHOOD = Measure(
+  "scaled_loss",
+  "scaled_negative_log_likelihood_nats",
+  "scaled negative log-likelihood",
+  "nats",
+  decimals=4,
+  notes=_SCALED,
+)
+SCALED_CALIBRATION = Measure(
+  "scaled_calibration_error",
+  "scaled_calibration_error_percent",
+  "scaled calibration error",
+  "%",
+  100.0,
+  notes=_SCALED,
+)
 _ON_PIXELS = "ε is on the [0, 1] pixel scale."
 _PGD = (
   "PGD-n takes n steps of 2.5 ε / n from the image itself, within ε of it in "
@@ -162,6 +182,7 @@ def create(config: ConfigDict, spec: Spec) -> Task:
     means=means,
     measures=measures(config),
     scaled=scaled if config.temperature_scaling else None,
+    diagram=calibration.diagram,
   )
 
 
@@ -184,7 +205,8 @@ def evaluation_sums(
   """The sums over real examples that `means` divides.
 
   loss (without smoothing), correct, top5_correct where there are
-  more than 20 classes, and confidence and correct in equal bins of confidence.
+  more than 20 classes, and confidence, correct and count in equal bins of
+  confidence.
   """
   losses = loss.value(logits, labels, 0.0)
   correct = (best(logits) == labels) & mask
@@ -232,6 +254,8 @@ def scaled(
 def measures(config: Mapping[str, Any]) -> tuple[Measure, ...]:
   """What evaluation lines hold under a config; top-5 only of many classes."""
   found = [ERROR, _loss_of(config).measure, CALIBRATION]
+  if config.get("temperature_scaling"):
+    found += [SCALED_LIKELIHOOD, SCALED_CALIBRATION]
   for name in attacks.names(config):
     measure = {"fgsm": FGSM, "pgd": PGD}[name]
     title = measure.name
@@ -245,7 +269,10 @@ def measures(config: Mapping[str, Any]) -> tuple[Measure, ...]:
 
 def every(config: Mapping[str, Any]) -> tuple[Measure, ...]:
   """All that runs of the config's loss can have, in the order of tables."""
-  return (ERROR, _loss_of(config).measure, CALIBRATION, FGSM, PGD, TOP5)
+  first = [ERROR, _loss_of(config).measure, CALIBRATION]
+  if config.get("temperature_scaling"):
+    first += [SCALED_LIKELIHOOD, SCALED_CALIBRATION]
+  return (*first, FGSM, PGD, TOP5)
 
 
 def _loss_of(config: Mapping[str, Any]) -> Loss:

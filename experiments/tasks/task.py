@@ -77,6 +77,8 @@ class Task(NamedTuple):
     scaled: (sums over the evaluation part, sums over the test part, the count
       of the latter) -> further fields of its line, which the former decides; or
       None.
+    diagram: sums over all -> what reports draw of them beside their means,
+      names to lists of numbers; or None.
   """
 
   num_outputs: int
@@ -90,3 +92,4 @@ class Task(NamedTuple):
     Callable[[Mapping[str, Any], Mapping[str, Any], float], dict[str, float]]
     | None
   ) = None
+  diagram: Callable[[Mapping[str, Any]], dict[str, list[float]]] | None = None

@@ -21,6 +21,7 @@ def check(
   *,
   free: Collection[str],
   defaults: Mapping[str, Any],
+  grows: Mapping[str, str] | None = None,
 ) -> None:
   """Raises unless the workdir is new or holds a run of this config.
 
@@ -30,6 +31,7 @@ def check(
     free: the keys that may change from one start to the next.
     defaults: every key with its default. A key that config.json lacks is one
       that came later; its default is what that run did.
+    grows: keys that may become larger, each with the reason if they may not.
 
   Raises:
     ValueError: if config.json is damaged, or the run in `workdir` is of another
@@ -44,13 +46,30 @@ def check(
       f"{path} is damaged (a {type(before).__name__} and no object); restore "
       "it, or choose another workdir."
     )
+  allowed = grows or {}
+  grown = {
+    key: reason
+    for key, reason in allowed.items()
+    if _is_larger(config.get(key), before.get(key, defaults.get(key)))
+  }
+  free = {*free, *(key for key, reason in grown.items() if not reason)}
   differing = differences(before, config, free=free, defaults=defaults)
+  for i, text in enumerate(differing):
+    reason = grown.get(text.partition(":")[0])
+    if reason:
+      differing[i] = f"{text}, where {reason}"
   if differing:
     raise ValueError(
       f"workdir {path.parent} holds a run of another config ("
       + "; ".join(differing)
       + "); choose another workdir, or remove this one."
     )
+
+
+def _is_larger(now: Any, before: Any) -> bool:
+  numbers = (int, float)
+  both = isinstance(now, numbers) and isinstance(before, numbers)
+  return both and now > before
 
 
 def differences(

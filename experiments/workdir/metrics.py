@@ -11,6 +11,7 @@ from etils import epath
 
 from experiments.workdir import events, storage
 
+DIAGRAMS = "diagrams.json"
 _SPLITS = ("train", "eval", "test")
 
 
@@ -19,6 +20,9 @@ class NullWriter:
 
   def write(self, step: int, split: str, values: Mapping[str, float]) -> None:
     """Drops the values."""
+
+  def write_diagrams(self, step: int, diagrams: Mapping[str, Any]) -> None:
+    """Drops them."""
 
   def close(self) -> None:
     """Does nothing."""
@@ -55,6 +59,11 @@ class MetricsWriter:
       self._file.write(line.encode(), sync=True)
     for name, value in values.items():
       self._events.add_scalar(f"{split}/{name}", value, step)
+
+  def write_diagrams(self, step: int, diagrams: Mapping[str, Any]) -> None:
+    """Writes DIR/diagrams.json: what reports draw of the last evaluation."""
+    told = {"step": step, **diagrams}
+    storage.write_json(self._path.parent / DIAGRAMS, told)
 
   def close(self) -> None:
     """Flushes the events."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 import time
 
 from absl import logging
@@ -12,9 +12,13 @@ class Progress:
   """Speed and time left, the time of evaluations and checkpoints set apart."""
 
   def __init__(
-    self, step: int, total_steps: int, batch_size: int, shown: Sequence[str]
+    self,
+    step: int,
+    total_steps: int,
+    batch_size: int,
+    shown: Mapping[str, str],
   ):
-    """Starts the clock at `step`; `shown` are the values that lines tell."""
+    """Starts the clock; lines tell the values of `shown`, by its names."""
     self._total = total_steps
     self._shown = shown
     self._batch_size = batch_size
@@ -39,7 +43,11 @@ class Progress:
     """Logs a line with what is left to do."""
     done = max(step - self._first, 1)
     seconds = time.monotonic() - self._begun
-    told = [f"{k} {values[k]:.4f}" for k in self._shown if k in values]
+    told = [
+      f"{name} {values[k]:.4f}"
+      for k, name in self._shown.items()
+      if k in values
+    ]
     logging.info(
       "step %d/%d  %s  %.0f images/s  ETA %s",
       step,

@@ -74,7 +74,7 @@ def run(*words, home="/"):
     ),
     (
       ("experiments.main", DIGITS, "--config.lr=1", "--workdir=DIR"),
-      "Unknown config key 'lr'; known keys: alpha, ",
+      "Unknown config key 'lr'; known keys: accumulate_steps, alpha, ",
     ),
     (
       ("experiments.main", DIGITS, "--config.seed=-1", "--workdir=DIR/run"),

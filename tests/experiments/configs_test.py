@@ -103,7 +103,10 @@ def test_an_alpha_alone_is_symmetric_where_lam_is_tied():
 @pytest.mark.parametrize(
   ("arg", "message"),
   [
-    ("lern_rate=1", r"Unknown config key 'lern_rate'; known keys: alpha, .*"),
+    (
+      "lern_rate=1",
+      r"Unknown config key 'lern_rate'; known keys: accumulate_steps.*",
+    ),
     ("model.width=1", r"Unknown config key 'model.width'"),
     ("huge", r"Unknown variant 'huge'; known variants: compare, smoke"),
     (

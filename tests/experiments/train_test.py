@@ -373,7 +373,11 @@ def test_dispatches_that_would_miss_every_interval_are_refused(
   ("arg", "flags", "message"),
   [
     ("method=mixpu", (), "ValueError: method must be one of erm, mixup"),
-    ("lr=1", (), "Unknown config key 'lr'; known keys: alpha"),
+    (
+      "lr=1",
+      (),
+      "Unknown config key 'lr'; known keys: accumulate_steps, alpha",
+    ),
     (
       "model=resnet51",
       (),
@@ -397,7 +401,7 @@ def test_dispatches_that_would_miss_every_interval_are_refused(
     (
       "seed=1",
       ("--config.methd=erm",),
-      "Unknown config key 'methd'; known keys: alpha, b1, .* Did you mean meth",
+      "Unknown config key 'methd'; known keys: .* Did you mean meth",
     ),
   ],
 )
