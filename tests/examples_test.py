@@ -1,4 +1,4 @@
-"""Runs the examples: every docstring's of the library, and docs/examples.md."""
+"""Runs the examples: every docstring's of the library, and the docs' pages'."""
 
 import doctest
 import importlib
@@ -32,21 +32,30 @@ def docstrings_with_examples():
   }
 
 
-def page_with_examples():
-  """The sections of docs/examples.md, each for a session of its own."""
-  path = pathlib.Path(__file__).parents[1] / "docs" / "examples.md"
-  sections = re.split(r"^## ", path.read_text(), flags=re.MULTILINE)[1:]
+def page_with_examples(name, heading):
+  """The sections of a page, each for a session of its own."""
+  path = pathlib.Path(__file__).parents[1] / "docs" / name
+  text = path.read_text()
+  setup = "".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL)[:1])
+  names = dict(NAMES)
+  exec(setup, names)
+  sections = re.split(rf"^{heading} ", text, flags=re.MULTILINE)[1:]
   found = {}
   for section in sections:
-    title = section.splitlines()[0]
+    title = f"{name}: {section.splitlines()[0]}"
+    assert title not in found
     code = "".join(re.findall(r"```pycon\n(.*?)```", section, re.DOTALL))
     found[title] = doctest.DocTestParser().get_doctest(
-      code, NAMES, title, str(path), 0
+      code, names, title, str(path), 0
     )
   return found
 
 
-EXAMPLES = docstrings_with_examples() | page_with_examples()
+EXAMPLES = (
+  docstrings_with_examples()
+  | page_with_examples("examples.md", "##")
+  | page_with_examples("how_do_i.md", "###")
+)
 
 
 @pytest.mark.parametrize("name", sorted(EXAMPLES))
@@ -55,7 +64,8 @@ def test_prints_what_it_says(name):
   report = []
   runner = doctest.DocTestRunner(verbose=False)
   # The names a module happens to import are not the reader's.
-  EXAMPLES[name].globs = dict(NAMES)
+  if ".md" not in name:
+    EXAMPLES[name].globs = dict(NAMES)
   runner.run(EXAMPLES[name], out=report.append)
   assert not runner.failures, "".join(report)
 
