@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: train test lint clean
+.PHONY: train test lint docs clean
 
 train: $(VENV)/train.stamp
 	$(BIN)/python -m experiments.main \
@@ -22,6 +22,10 @@ lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
+# build/site/index.html opens from the disk; any warning is an error.
+docs: $(VENV)/docs.stamp
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 $(VENV)/python.stamp:
 	$(PYTHON) -m venv $(VENV)
 	touch $@
@@ -30,11 +34,15 @@ $(VENV)/train.stamp: $(VENV)/python.stamp setup.py constraints.txt
 	$(BIN)/pip install -q -c constraints.txt -e '.[train]'
 	touch $@
 
+$(VENV)/docs.stamp: $(VENV)/python.stamp setup.py constraints.txt
+	$(BIN)/pip install -q -c constraints.txt -e '.[docs]'
+	touch $@
+
 $(VENV)/test.stamp: $(VENV)/python.stamp setup.py constraints.txt
-	$(BIN)/pip install -q -c constraints.txt -e '.[train,tfds,test,launch]'
+	$(BIN)/pip install -q -c constraints.txt -e '.[train,tfds,test,launch,docs]'
 	-$(BIN)/pip install -q -c constraints.txt --no-deps --upgrade \
 	  --target=$(VENV)/tpu libtpu
-	touch $@ $(VENV)/train.stamp
+	touch $@ $(VENV)/train.stamp $(VENV)/docs.stamp
 
 clean:
 	rm -rf $(VENV) runs *.egg-info

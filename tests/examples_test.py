@@ -1,4 +1,4 @@
-"""Runs the examples: every docstring's of the library, and the docs'."""
+"""Runs the examples: every docstring's of the library, and the docs' pages'."""
 
 import doctest
 import importlib
@@ -32,17 +32,22 @@ def docstrings_with_examples():
   }
 
 
-def page_with_examples(name):
-  """The sections of a page of the docs, each for a session of its own."""
+def page_with_examples(name, heading="##"):
+  """The sections of a page, each for a session of its own."""
   path = pathlib.Path(__file__).parents[1] / "docs" / name
-  sections = re.split(r"^##? ", path.read_text(), flags=re.MULTILINE)[1:]
+  text = path.read_text()
+  setup = "".join(re.findall(r"```python\n(.*?)```", text, re.DOTALL)[:1])
+  names = dict(NAMES)
+  exec(setup, names)
+  sections = re.split(rf"^{heading} ", text, flags=re.MULTILINE)[1:]
   found = {}
   for section in sections:
-    title = section.splitlines()[0]
+    title = f"{name}: {section.splitlines()[0]}"
+    assert title not in found
     code = "".join(re.findall(r"```pycon\n(.*?)```", section, re.DOTALL))
     if code:
       found[title] = doctest.DocTestParser().get_doctest(
-        code, NAMES, title, str(path), 0
+        code, names, title, str(path), 0
       )
   return found
 
@@ -50,7 +55,8 @@ def page_with_examples(name):
 EXAMPLES = (
   docstrings_with_examples()
   | page_with_examples("examples.md")
-  | page_with_examples("audit.md")
+  | page_with_examples("audit.md", "##?")
+  | page_with_examples("how_do_i.md", "###")
 )
 
 
@@ -60,7 +66,8 @@ def test_prints_what_it_says(name):
   report = []
   runner = doctest.DocTestRunner(verbose=False)
   # The names a module happens to import are not the reader's.
-  EXAMPLES[name].globs = dict(NAMES)
+  if ".md" not in name:
+    EXAMPLES[name].globs = dict(NAMES)
   runner.run(EXAMPLES[name], out=report.append)
   assert not runner.failures, "".join(report)
 

@@ -1,0 +1,17 @@
+"""Docstrings as the site's parser wants them."""
+
+import re
+
+import griffe
+
+
+class Examples(griffe.Extension):
+  """Reads `Example:`, this project's, as the section that Google's style has."""
+
+  def on_object(self, *, obj, **_):
+    """Renames the section of one object's docstring."""
+    if obj.docstring:
+      text = obj.docstring.value
+      obj.docstring.value = re.sub(
+        r"^Example:$", "Examples:", text, flags=re.MULTILINE
+      )

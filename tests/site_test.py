@@ -1,0 +1,152 @@
+"""The site builds strictly, is whole by itself, and documents every name."""
+
+import html.parser
+import importlib.util
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import urllib.parse
+
+import pytest
+
+from tests import api_test
+
+ROOT = pathlib.Path(__file__).parents[1]
+VOID = {"img": "src", "script": "src", "iframe": "src", "source": "src"}
+MODELS = "ResNet VisionTransformer CoAtNet VGG LeNet MLP GIN Graphs BatchNorm"
+
+
+class Page(html.parser.HTMLParser):
+  """What a page loads when it opens, where it leads, and its anchors."""
+
+  def __init__(self, text):
+    super().__init__()
+    self.loads, self.links, self.anchors = [], [], set()
+    self.words = set()
+    self.feed(text)
+
+  def handle_starttag(self, tag, attrs):
+    given = dict(attrs)
+    self.anchors |= {given[k] for k in ("id", "name") if given.get(k)}
+    self.words.add(tag)
+    if tag in VOID and VOID[tag] in given:
+      self.loads.append(given[VOID[tag]])
+    if tag == "link" and given.get("rel") not in ("canonical", "prev", "next"):
+      self.loads.append(given["href"])
+    if tag == "a" and given.get("href"):
+      self.links.append(given["href"])
+    self.loads += re.findall(r"url\(([^)]+)\)", given.get("style") or "")
+
+
+def build(folder, *, config=ROOT / "mkdocs.yml"):
+  words = ["-m", "mkdocs", "build", "--strict", "--quiet"]
+  return subprocess.run(
+    [sys.executable, *words, f"--config-file={config}", f"--site-dir={folder}"],
+    cwd=ROOT,
+    env=os.environ | {"NO_MKDOCS_2_WARNING": "1"},
+    capture_output=True,
+    text=True,
+  )
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+  for needed in ("mkdocs", "material", "mkdocstrings", "latex2mathml"):
+    if importlib.util.find_spec(needed) is None:
+      pytest.skip(f"{needed} is not installed: pip install -e '.[docs]'")
+  folder = tmp_path_factory.mktemp("site")
+  done = build(folder)
+  assert done.returncode == 0, done.stdout + done.stderr
+  return folder
+
+
+@pytest.fixture(scope="module")
+def pages(site):
+  return {path: Page(path.read_text()) for path in site.rglob("*.html")}
+
+
+def external(address):
+  return bool(re.match(r"(\w+:)?//", address.strip("'\" ")))
+
+
+def test_nothing_is_fetched_from_elsewhere(site, pages):
+  for path, page in pages.items():
+    assert page.loads
+    found = [address for address in page.loads if external(address)]
+    assert not found, (path, found)
+  styles = list(site.rglob("*.css"))
+  assert styles
+  for style in styles:
+    text = style.read_text()
+    found = re.findall(r"(?:url\(|@import\s*)['\"]?((?:\w+:)?//[^'\")]+)", text)
+    assert not found, (style, found)
+
+
+def test_links_lead_somewhere(site, pages):
+  count = 0
+  for path, page in pages.items():
+    if path.name == "404.html":  # served at any address
+      continue
+    for link in {*page.links, *page.loads}:
+      parts = urllib.parse.urlsplit(link)
+      if parts.scheme or parts.netloc:
+        continue
+      target = (path.parent / urllib.parse.unquote(parts.path)).resolve()
+      target = path if not parts.path else target
+      target = target / "index.html" if target.is_dir() else target
+      assert target.exists(), (path, link)
+      if parts.fragment and target in pages:
+        anchor = urllib.parse.unquote(parts.fragment)
+        assert anchor in pages[target].anchors, (path, link)
+      count += 1
+  assert count > 1000
+
+
+def public_names():
+  names = {*api_test.FUNCTIONS, *api_test.CLASSES}
+  return sorted(names | {f"jaxmix.models.{name}" for name in MODELS.split()})
+
+
+def test_every_public_name_is_documented(site, pages):
+  api = [page for path, page in pages.items() if path.parent.name == "api"]
+  anchors = set().union(*(page.anchors for page in api))
+  assert not [name for name in public_names() if name not in anchors]
+
+
+def test_an_entry_leads_to_its_line(site, pages):
+  page = pages[site / "api" / "mixing.html"]
+  code = (ROOT / "jaxmix" / "mixing.py").read_text().splitlines()
+  line = code.index("def draw(") + 1
+  link = f"../files/jaxmix/mixing.py.html#__codelineno-0-{line}"
+  assert link in page.links
+
+
+def test_equations_are_rendered(pages):
+  math = [page for page in pages.values() if "math" in page.words]
+  assert len(math) >= 7
+  for path in pages:
+    assert "arithmatex" not in path.read_text(), path
+
+
+def test_llms_txt_names_every_page_of_the_menu(site):
+  lines = (site / "llms.txt").read_text().splitlines()
+  assert lines[0] == "# jaxmix"
+  named = re.findall(r"^- \[[^]]+\]\(([^)]+)\): \S", "\n".join(lines), re.M)
+  assert {"how_do_i.html", "api/mixupe.html", "slow.html"} <= set(named)
+  assert all((site / page).exists() for page in named)
+
+
+def test_a_broken_link_fails_the_build(site, tmp_path):
+  docs = tmp_path / "docs"
+  docs.mkdir()
+  (docs / "index.md").write_text("# Home\n\n[gone](gone.md)\n")
+  config = (ROOT / "mkdocs.yml").read_text()
+  config = re.sub(
+    r"\n(hooks|plugins|nav|extra_css):.*?(?=\n\w|\Z)", "", config, flags=re.S
+  )
+  (tmp_path / "mkdocs.yml").write_text(config)
+  done = build(tmp_path / "out", config=tmp_path / "mkdocs.yml")
+  assert done.returncode != 0
+  assert "gone.md" in done.stdout + done.stderr
