@@ -16,8 +16,14 @@ import pytest
 
 import jaxmix
 from jaxmix import pairing, policies
-from tests.api_test import FUNCTIONS
+from tests import api_test
 
+# Those that compute with what they are given.
+FUNCTIONS = {
+  name: function
+  for name, function in api_test.FUNCTIONS.items()
+  if name.split(".")[1] not in ("audit", "citing", "pictures")
+}
 KEY = jax.random.key(0)
 X = np.array([[1.0, 0.5], [-1.0, 2.0], [0.25, -1.5], [2.0, 1.0]], np.float32)
 Y = np.array([0, 1, 1, 0], np.int32)

@@ -10,6 +10,7 @@ import chex
 from ml_collections import ConfigDict
 import numpy as np
 
+from experiments.configs import common
 from experiments.inputs import images
 
 NAMES = ("digits", "Fashion-MNIST")
@@ -47,7 +48,9 @@ def load(name: str, num_train: int, num_test: int = 0) -> Pictures:
     root = pathlib.Path(__file__).parents[2].parent / "shared" / "data"
     folder = os.environ.get("JAXMIX_SHARED_DATA", root)
     folder = pathlib.Path(folder) / "fashion-mnist"
-    arrays = images.load_fashion_mnist(ConfigDict({"data_dir": str(folder)}))
+    config = common.base()
+    config.dataset, config.data_dir = "fashion_mnist", str(folder)
+    arrays = images.load(config)
   x = np.asarray(arrays.train_inputs[:num_train], np.float32)
   test = np.asarray(arrays.eval_inputs[:num_test], np.float32)
   mean, deviation = np.mean(x), np.std(x)
