@@ -209,3 +209,22 @@ def test_every_promise_has_a_test_that_exists(line):
   for path, name in names:
     code = (DOCS.parent / path).read_text()
     assert re.search(rf"^def {name}\(", code, re.MULTILINE), (path, name)
+
+
+def test_every_number_of_choosing_is_in_a_table():
+  text = (DOCS / "choosing.md").read_text()
+  root = DOCS.parent
+  tables = "".join(
+    (root / name).read_text()
+    for name in (
+      "experiments/results/league/league.md",
+      "experiments/results/tabular/tabular.md",
+      "experiments/results/digits/table.md",
+      "docs/performance.md",
+      "README.md",
+    )
+  )
+  # Settings, such as a learning rate of 0.003, are not results.
+  numbers = set(re.findall(r"[+−]?\d+\.\d{2}(?!\d)", text)) - {"0.05", "0.01"}
+  known = set(re.findall(r"[+−]?\d+\.\d{2}(?!\d)", tables))
+  assert len(numbers) > 30 and not numbers - known

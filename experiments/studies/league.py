@@ -310,8 +310,8 @@ def caption(league: Mapping[str, Any]) -> str:
   others = [method for method in table if method != REFERENCE]
   wins = max(others, key=lambda method: table[method]["wins"])
   most = (
-    f"most often better than {REFERENCE}: {wins}, {table[wins]['wins']} times, "
-    f"worse {table[wins]['losses']} times"
+    f"most often better than {REFERENCE}: {wins}, on {table[wins]['wins']}, "
+    f"worse on {table[wins]['losses']}"
     if table[wins]["wins"]
     else f"none is told to be better than {REFERENCE} on any"
   )
