@@ -6,7 +6,7 @@ import griffe
 
 
 class Examples(griffe.Extension):
-  """Reads `Example:`, this project's, as the section that Google's style has."""
+  """Reads `Example:`, as it is called here, as Google's section."""
 
   def on_object(self, *, obj, **_):
     """Renames the section of one object's docstring."""

@@ -62,7 +62,9 @@ def shown(path):
 
 def inside(folder):
   """The files and folders in a folder that git would list."""
-  return sorted(x for x in folder.iterdir() if not x.name.startswith(("__", ".")))
+  return sorted(
+    x for x in folder.iterdir() if not x.name.startswith(("__", "."))
+  )
 
 
 def on_files(files, config):
