@@ -42,7 +42,8 @@ class Page(html.parser.HTMLParser):
 
 
 def build(folder, *, config=ROOT / "mkdocs.yml"):
-  words = ["-m", "mkdocs", "build", "--strict", "--quiet"]
+  # Not --quiet, which hides warnings from --strict as well.
+  words = ["-m", "mkdocs", "build", "--strict"]
   return subprocess.run(
     [sys.executable, *words, f"--config-file={config}", f"--site-dir={folder}"],
     cwd=ROOT,
