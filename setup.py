@@ -93,6 +93,7 @@ setup(
       "mkdocs>=1.6.1,<2",
       "mkdocs-material>=9.7",
       "mkdocstrings[python]>=1.0",
+      "ruff>=0.11",  # breaks the lines of long signatures
     ],
     "colab": [*COLAB, "matplotlib>=3.8", "scikit-learn>=1.4"],
   },

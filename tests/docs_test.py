@@ -1,5 +1,6 @@
 """The docs: their code and commands run, their names and links exist."""
 
+import importlib
 import json
 import os
 import pathlib
@@ -10,6 +11,7 @@ import sys
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 
 import jaxmix
@@ -191,6 +193,41 @@ def test_a_key_of_ones_own_is_checked_as_the_page_says(tmp_path):
 def test_links_lead_somewhere(page):
   for link in re.findall(r"\]\(([^)h#][^)#]*)", (DOCS / page).read_text()):
     assert (DOCS / link).resolve().exists(), link
+
+
+def test_the_home_pages_loss_is_a_loss():
+  code, *_ = re.findall(
+    r"```python\n(.*?)```", (DOCS / "index.md").read_text(), re.DOTALL
+  )
+  names = {"apply": lambda params, x: x @ params}
+  exec(code, names)
+  batch = jnp.ones((4, 2)), jnp.array([0, 1, 2, 0])
+  loss = names["loss_fn"](jnp.zeros((2, 3)), jax.random.key(0), *batch)
+  assert float(loss) == pytest.approx(np.log(3.0), rel=1e-6)
+
+
+PAGES = ("train", "pod", "explore", "slow")
+
+
+def configs_named():
+  """Every config file with its argument that a page's command names."""
+  text = "".join((DOCS / f"{page}.md").read_text() for page in PAGES)
+  return sorted(set(re.findall(r"--config=(\S+)\.py(?::(\S+))?", text)))
+
+
+@pytest.mark.parametrize("file, argument", configs_named())
+def test_the_configs_that_commands_name_are_there(file, argument):
+  module = importlib.import_module(file.replace("/", "."))
+  assert len(module.get_config(argument or None)) > 5
+
+
+def test_the_modules_that_commands_run_are_there():
+  text = "".join((DOCS / f"{page}.md").read_text() for page in PAGES)
+  modules = set(re.findall(r"python\s-m\s([\w.]+)", text))
+  assert {"experiments.main", "benchmarks.input"} <= modules
+  for module in modules:
+    path = DOCS.parent / module.replace(".", "/")
+    assert path.with_suffix(".py").exists() or (path / "__main__.py").exists()
 
 
 PROMISES = (DOCS / "guarantees.md").read_text()

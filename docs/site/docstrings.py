@@ -6,7 +6,7 @@ import griffe
 
 
 class Examples(griffe.Extension):
-  """Reads `Example:`, this project's, as Google's section of examples."""
+  """Reads `Example:`, as it is called here, as Google's section."""
 
   def on_object(self, *, obj, **_):
     """Renames the section of one object's docstring."""

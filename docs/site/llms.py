@@ -11,16 +11,19 @@ def on_pre_build(**_):
   LINES.clear()
 
 
-def on_page_markdown(markdown, page, config, **_):
-  """Notes a page of the navigation by its title and its first sentence."""
-  if page.parent is None and page.title not in ("Home", "Changelog"):
+def on_page_markdown(markdown, page, **_):
+  """Notes a page of the menu by its title and its first sentence."""
+  if page.file.inclusion.is_not_in_nav():
     return
-  paragraphs = re.split(r"\n\s*\n", markdown)
+  prose = re.sub(r"```.*?```", "", markdown, flags=re.DOTALL)
+  paragraphs = re.split(r"\n\s*\n", prose)
   prose = [p for p in paragraphs if re.match(r"\s*[A-Z`*]", p)]
   first = " ".join(prose[0].split()) if prose else ""
   plain = re.sub(r"\[([^]]*)\]\([^)]*\)|[*`]", r"\1", first)
-  sentence = re.split(r"(?<=[.:])\s", plain)[0].rstrip(":")
-  LINES.append(f"- [{page.title}]({page.url}): {sentence}")
+  sentence = re.split(r"(?<=\.)\s", plain)[0].rstrip(",:.")
+  LINES.append(
+    f"- [{page.title}]({page.url})" + (sentence and f": {sentence}.")
+  )
 
 
 def on_post_build(config, **_):
