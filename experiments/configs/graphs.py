@@ -80,7 +80,8 @@ def _variant(name: str):
 
 def _use(config: ConfigDict, name: str) -> None:
   config.dataset = name
-  config.model_options = ConfigDict({"readout_scale": SETS[name]})
+  options = config.model_options.to_dict() | {"readout_scale": SETS[name]}
+  config.model_options = ConfigDict(options)
 
 
 def _smoke(config: ConfigDict) -> None:

@@ -84,6 +84,11 @@ def test_arguments_are_variants_and_typed_keys():
   assert config.model_options.width == 4
 
 
+def test_variants_stand_in_any_order():
+  first, second = (get("graphs", arg) for arg in ("smoke,nci1", "nci1,smoke"))
+  assert first == second and first.model_options.hidden_size == 16
+
+
 def test_eta_zero_for_mixupe_is_a_control_that_keeps_its_pass():
   config = common.resolve(get("digits", "method=mixupe,eta=0"))
   assert config.eta == 0.0 and methods.is_enhanced(config)
