@@ -14,6 +14,8 @@ from typing import Any
 
 from experiments.workdir import provenance, storage
 
+_RECIPE = "recipe"  # method -> its own values
+
 
 def check(
   workdir: str | os.PathLike[str],
@@ -81,6 +83,10 @@ def differences(
 ) -> list[str]:
   """Returns "KEY: ... there, ... now" for each key that decides the numbers."""
   before, now = {**defaults, **before}, {**defaults, **now}
+  known, recipe = before.get(_RECIPE), now.get(_RECIPE)
+  if isinstance(known, Mapping) and isinstance(recipe, Mapping):
+    # A method that came later is none that the run has.
+    now[_RECIPE] = {k: v for k, v in recipe.items() if k in known}
   return [
     f"{key}: {before.get(key)!r} there, {now.get(key)!r} now"
     for key in sorted(before.keys() | now.keys())

@@ -1,5 +1,6 @@
 """config.json and provenance: what is compared, what is written, and when."""
 
+import functools
 import json
 import os
 
@@ -37,6 +38,21 @@ def test_a_key_that_came_later_counts_as_its_default(tmp_path):
   check(tmp_path)
   with pytest.raises(ValueError, match="late: 0.0 there, 0.5 now"):
     check(tmp_path, late=0.5)
+
+
+def test_a_method_that_came_later_is_not_the_runs(tmp_path):
+  own = {"erm": {"alpha": 1.0}}
+  config = {"method": "erm", "recipe": own}
+  described.write(tmp_path, config, step=0)
+  later = own | {"newer": {"alpha": 2.0}}
+  check = functools.partial(described.check, tmp_path, free=(), defaults={})
+  check({"method": "erm", "recipe": later})
+  with pytest.raises(ValueError, match="method: 'erm' there, 'newer' now"):
+    check({"method": "newer", "recipe": later})
+  with pytest.raises(ValueError, match="recipe: "):
+    check({"method": "erm", "recipe": later | {"erm": {"alpha": 3.0}}})
+  with pytest.raises(ValueError, match="recipe: "):
+    check({"method": "erm", "recipe": {"newer": {"alpha": 2.0}}})
 
 
 def test_a_key_that_was_given_up_is_named(tmp_path):
