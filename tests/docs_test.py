@@ -283,6 +283,7 @@ REPORTED = {
 }
 DECIMAL = re.compile(r"[+-]?\d+\.\d+")
 MODULE = re.compile(r"\.\./((?:experiments|benchmarks)/[\w/]+\.py)")
+INTERVAL = re.compile(r"[+-]?[\d.]+ (?:± [\d.]+\d|\([+-][\d.]+ to [^)]*\))")
 RESULT = re.compile(r"\]\((\.\./experiments/results/[\w/.]+)\)")
 
 
@@ -357,6 +358,10 @@ def test_every_number_of_reproduction_is_in_the_result_it_names():
     numbers = set(DECIMAL.findall(told))
     if paths or re.search(r"\d\.\d\d", told):
       assert numbers <= known, (told, numbers - known)
+      # With its interval a number stands there as a whole.
+      text = "".join((DOCS / path).read_text() for path in paths)
+      for phrase in INTERVAL.findall(told):
+        assert phrase in text.replace("−", "-"), phrase
       checked += len(numbers)
   assert checked > 60
 
