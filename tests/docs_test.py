@@ -206,7 +206,7 @@ def test_the_home_pages_loss_is_a_loss():
   assert float(loss) == pytest.approx(np.log(3.0), rel=1e-6)
 
 
-PAGES = ("train", "pod", "explore", "slow")
+PAGES = ("train", "pod", "explore", "slow", "reproduction")
 
 
 def configs_named():
@@ -265,3 +265,119 @@ def test_every_number_of_choosing_is_in_a_table():
   numbers = set(re.findall(r"[+−]?\d+\.\d{2}(?!\d)", text)) - {"0.05", "0.01"}
   known = set(re.findall(r"[+−]?\d+\.\d{2}(?!\d)", tables))
   assert len(numbers) > 30 and not numbers - known
+
+
+REPRODUCTION = (DOCS / "reproduction.md").read_text()
+OUTCOMES = "holds", "does not hold", "undecided at this size", "not run"
+# The papers' tables and figures, by the words that their sections begin with.
+REPORTED = {
+  "MixupE": "Figure 1, Figure 2, Table 1a, Table 1b, Table 2a, Table 2b, "
+  "Table 3, Table 4, Table 5, Table 6, Table 7",
+  "Untied MixUp": "Figure 1, Figure 2, Table 1, Table 2, Table 3, Table 4",
+  "Zhang et al.": "Figure 1a, Figure 1b, Figure 2, Figure 3a, Figure 3b, "
+  "Figures 3c and 3d, Figure 4, Figure 5, Figure 6, Figure 7, Figure 8",
+  "The talk": 'Slide "Mixup improves generalization", '
+  'Slide "adversarial robustness", Slide "Validity of the approximation", '
+  'Slide "Back-up"',
+  "Kimura": "Figure 1, Figure 2, Figure 3, Figure 4, Table 1",
+}
+DECIMAL = re.compile(r"[+-]?\d+\.\d+")
+MODULE = re.compile(r"\.\./((?:experiments|benchmarks)/[\w/]+\.py)")
+INTERVAL = re.compile(r"[+-]?[\d.]+ (?:± [\d.]+\d|\([+-][\d.]+ to [^)]*\))")
+RESULT = re.compile(r"\]\((\.\./experiments/results/[\w/.]+)\)")
+
+
+def reproduced():
+  """Section -> its rows as lists of cells, and its commands."""
+  found = {}
+  for part in REPRODUCTION.split("\n## ")[1:]:
+    lines = [line for line in part.splitlines() if line.startswith("| ")]
+    cells = [[c.strip() for c in x.strip("|").split(" | ")] for x in lines]
+    (commands,) = re.findall(r"```bash\n(.*?)```", part, re.DOTALL)
+    found[part.splitlines()[0]] = cells[1:], commands
+  return found
+
+
+@pytest.mark.parametrize("start", REPORTED)
+def test_every_table_and_figure_of_a_paper_has_its_row(start):
+  assert len(reproduced()) == len(REPORTED)
+  (rows,) = (
+    rows for name, (rows, _) in reproduced().items() if name.startswith(start)
+  )
+  items = [row[0] for row in rows]
+  assert len(set(items)) == len(items)
+  for name in REPORTED[start].split(", "):
+    assert any(x == name or x.startswith(f"{name}, ") for x in items), name
+
+
+def test_a_row_of_reproduction_says_what_was_run_and_what_came_of_it():
+  verdicts = []
+  for rows, commands in reproduced().values():
+    module = None
+    for row in rows:
+      assert len(row) == 7 and all(row), row
+      ours, measured, verdict = row[3], row[5], row[6]
+      verdicts.append(verdict)
+      paths = MODULE.findall(ours)
+      module = paths or (module if "likewise" in ours else None)
+      assert module, row
+      for path in paths:
+        assert (DOCS.parent / path).exists(), row
+        assert re.search(rf"\b{pathlib.Path(path).stem}\b", commands), row
+      assert (verdict == "not run") == (measured == "—"), row
+      assert verdict == "not run" or RESULT.search(measured), row
+      for path in RESULT.findall(measured):
+        # What a figure has not seen is no support.
+        seen = json.loads((DOCS / path).read_text()) if "json" in path else {}
+        assert seen.get("seen", True) or verdict == "does not hold", row
+  assert set(verdicts) == set(OUTCOMES)
+  counts = [str(verdicts.count(verdict)) for verdict in OUTCOMES]
+  (tally,) = re.findall(r"^Of \d+ rows .*\.$", REPRODUCTION, re.MULTILINE)
+  assert re.findall(r"\d+", tally) == [str(len(verdicts)), *counts]
+
+
+def decimals(path):
+  """The numbers of a result, a figure's being those of its caption."""
+  text = (DOCS / path).read_text()
+  if path.endswith(".json"):
+    text = json.loads(text).get("caption") or re.sub(
+      r"\d+\.\d+", lambda number: f"{float(number[0]):.2f}", text
+    )
+  found = set(DECIMAL.findall(text.replace("−", "-")))
+  return found | {x.lstrip("+-") for x in found}
+
+
+def test_every_number_of_reproduction_is_in_the_result_it_names():
+  rows = [row for rows, _ in reproduced().values() for row in rows]
+  prose = re.sub(r"(?m)^\|.*", "", re.sub(r"```[^`]*```", "", REPRODUCTION))
+  checked = 0
+  for told in [row[5] for row in rows] + prose.split("\n\n"):
+    paths = RESULT.findall(told)
+    known = set().union(*map(decimals, paths))
+    told = re.sub(r"\(\.\./.*?\)", "", told).replace("−", "-")
+    numbers = set(DECIMAL.findall(told))
+    if paths or re.search(r"\d\.\d\d", told):
+      assert numbers <= known, (told, numbers - known)
+      # With its interval a number stands there as a whole.
+      text = "".join((DOCS / path).read_text() for path in paths)
+      for phrase in INTERVAL.findall(told):
+        assert phrase in text.replace("−", "-"), phrase
+      checked += len(numbers)
+  assert checked > 60
+
+
+def test_reproductions_counts_of_table_4_are_the_tables():
+  lines = (
+    (DOCS.parent / "experiments/results/tabular/tabular.md")
+    .read_text()
+    .split("\n\n")[1]
+    .splitlines()[2:]
+  )
+  means = [
+    [float(x.split()[0]) for x in re.split(r" \| ", line)[1:4]]
+    for line in lines
+  ]
+  below = [sum(m[2] < m[k] for m in means) for k in (1, 0)]
+  cells = [row[5] for rows, _ in reproduced().values() for row in rows]
+  told = [re.search(r"mean is lower on (\d+)", cell) for cell in cells]
+  assert [int(match[1]) for match in told if match] == below
