@@ -129,6 +129,37 @@ _PAPERS: dict[str, tuple[str, dict[str, str]]] = {
       "url": "https://arxiv.org/abs/2206.14502",
     },
   ),
+  "harris2020fmix": (
+    "misc",
+    {
+      "title": "{FMix}: Enhancing Mixed Sample Data Augmentation",
+      "author": "Harris, Ethan and Marcu, Antonia and Painter, Matthew and "
+      'Niranjan, Mahesan and Pr{\\"u}gel-Bennett, Adam and Hare, Jonathon',
+      "year": "2020",
+      "url": "https://arxiv.org/abs/2002.12047",
+    },
+  ),
+  "qin2020resizemix": (
+    "misc",
+    {
+      "title": "{ResizeMix}: Mixing Data with Preserved Object Information and "
+      "True Labels",
+      "author": "Qin, Jie and Fang, Jiemin and Zhang, Qian and Liu, Wenyu and "
+      "Wang, Xingang and Wang, Xinggang",
+      "year": "2020",
+      "url": "https://arxiv.org/abs/2012.11101",
+    },
+  ),
+  "baek2021gridmix": (
+    "article",
+    {
+      "title": "{GridMix}: Strong Regularization through Local Context Mapping",
+      "author": "Baek, Kyungjune and Bang, Duhyeon and Shim, Hyunjung",
+      "journal": "Pattern Recognition",
+      "year": "2021",
+      "url": "https://doi.org/10.1016/j.patcog.2020.107594",
+    },
+  ),
 }
 _MIXUP, _DAT = ("zhang2018mixup",), ("zhang2018mixup", "anonymous2020mixup")
 # What a method, a pairing or a part of the library rests on.
@@ -141,6 +172,10 @@ USES: dict[str, tuple[str, ...]] = {
   "weighted": _DAT,
   "as_dat": _DAT,
   "cutmix": ("yun2019cutmix",),
+  "resizemix": ("qin2020resizemix",),
+  "fmix": ("harris2020fmix",),
+  "gridmix": ("baek2021gridmix",),
+  "mixture": (),  # its parts', of a config
   "regmixup": ("pinto2022regmixup", *_MIXUP),
   "manifold": ("verma2019manifold",),
   "optimal": ("greenewald2021kmixup",),
@@ -214,6 +249,9 @@ def _of_config(config: Any) -> list[str]:
   if method is None:
     raise TypeError("what must have the key method, as configs do.")
   found = [method]
+  if method == "mixture":
+    parts = (get("mixture") or {}).items()
+    found += [name for name, own in parts if own["weight"]]
   if method not in ("regmixup", "mixupe") and get("eta"):
     found.append("mixupe")
   if get("mix_at", "input") not in ("input", 0):

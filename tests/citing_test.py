@@ -10,6 +10,7 @@ import pytest
 import yaml
 
 from experiments import methods
+from experiments.configs import common
 import jaxmix
 from jaxmix import citing, policies
 
@@ -57,6 +58,14 @@ def plan(**options):
 )
 def test_cites_what_is_used(what, keys):
   assert cited(what) == ["jaxmix", *keys]
+
+
+def test_a_mixture_s_parts_are_cited():
+  config = common.base()
+  config.method = "mixture"
+  assert set(cited(config)) == {"jaxmix", "zhang2018mixup", "yun2019cutmix"}
+  config.mixture.fmix.weight = 0.5
+  assert "harris2020fmix" in cited(config)
 
 
 def test_cutmix_s_plan():
