@@ -8,8 +8,8 @@ default), each also with the negative cosine, as `fashion_mnist_nc` (task=cosine
 by random embeddings of the labels in 300 dimensions, 700 for CIFAR-100). FOLDER
 holds the official files. PreActResNet-18, 200 epochs, lam per example, partners
 from a second shuffled copy of the training images (`pairing=between`). The
-paper's errors are means over the last ten epochs, and over 100 runs: take the
-mean of the last ten evaluations in metrics.jsonl, one an epoch.
+paper's errors are means over 100 runs and over the last ten epochs:
+`evaluation_mean=10` has reports tell the latter, with one evaluation an epoch.
 
 What it leaves open: the optimiser and the augmentation, here those of the code
 of Zhang et al. (2018) that it says it improves: SGD, momentum 0.9, batches of

@@ -23,9 +23,8 @@ from jaxmix.models.transformer import (
   layer_norm,
 )
 
-# The paper is silent on initialization. He et al. (2015), as in our ResNet; for
-# a depthwise kernel [3, 3, 1, C] its own fan-out is the computed fan-in.
-_conv_init = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+# The paper is silent on initialization: as in our ResNet; for a depthwise
+# kernel [3, 3, 1, C] its own fan-out is the computed fan-in.
 _depthwise_init = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 
 
@@ -101,7 +100,9 @@ class MBConv(nn.Module):
       )
       return layer(y, parts=parts, mask=mask)
 
-    conv = functools.partial(nn.Conv, dtype=self.dtype, kernel_init=_conv_init)
+    conv = functools.partial(
+      nn.Conv, dtype=self.dtype, kernel_init=interface.CONV_INIT
+    )
     y = norm(x, "norm")
     # Strided, it drops three pixels of four, as eq. (5) has it. MobileNetV2
     # strides the depthwise one, which makes this one cost four times as much.
@@ -409,7 +410,7 @@ class CoAtNet(nn.Module):
       # A norm would remove it; on S1's shortcut none follows the last one.
       use_bias=last,
       dtype=self.dtype,
-      kernel_init=_conv_init,
+      kernel_init=interface.CONV_INIT,
       name=f"stem_conv{index + 1}",
     )(x)
     if last:

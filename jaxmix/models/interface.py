@@ -12,6 +12,13 @@ from jaxmix.models.norm import part_sizes
 
 REMAT = ("none", "blocks")
 
+# He et al. (2015), https://arxiv.org/abs/1502.01852, eq. (14): the variant that
+# keeps the scale of gradients. Goyal et al. (2017),
+# https://arxiv.org/abs/1706.02677, section 5.1, start ImageNet runs at batch
+# 4096 from it, with the head's standard deviation 0.01.
+CONV_INIT = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
+HEAD_INIT = nn.initializers.normal(0.01)
+
 Parts = tuple[int, ...] | None
 # bool [B], True for real examples; None means all are.
 Mask: TypeAlias = chex.Array | None

@@ -13,10 +13,6 @@ from jaxmix.models import interface
 from jaxmix.models.norm import BatchNorm
 from jaxmix.models.resnet import BLOCKS
 
-# As in `jaxmix.models.resnet`: keeps the scale of gradients, and a small head.
-_conv_init = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
-_head_init = nn.initializers.normal(0.01)
-
 
 def _conv(x: chex.Array, width: int, size: int, stride: int, **options: Any):
   """A convolution without a bias, of the module that calls this."""
@@ -27,7 +23,7 @@ def _conv(x: chex.Array, width: int, size: int, stride: int, **options: Any):
     (stride, stride),
     padding=size // 2,
     use_bias=False,
-    kernel_init=_conv_init,
+    kernel_init=interface.CONV_INIT,
     **options,
   )
   return layer(x)
@@ -209,5 +205,7 @@ class PreActResNet(nn.Module):
     if self.final_norm:
       x = _norm_relu(self, x, train, parts, mask, "norm_final")
     x, *_ = tapped("readout", interface.pool(x), parts, mask)
-    head = nn.Dense(self.num_classes, kernel_init=_head_init, name="head")
+    head = nn.Dense(
+      self.num_classes, kernel_init=interface.HEAD_INIT, name="head"
+    )
     return head(x)

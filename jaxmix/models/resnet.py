@@ -15,14 +15,9 @@ from jaxmix.models.norm import BatchNorm
 BLOCKS = ("bottleneck", "basic")
 STEMS = ("imagenet", "small")
 
-# He et al. (2015), https://arxiv.org/abs/1502.01852, eq. (14): the variant that
-# keeps the scale of gradients. Goyal et al. (2017),
-# https://arxiv.org/abs/1706.02677, section 5.1, start ImageNet runs at batch
-# 4096 from it, with the head's standard deviation 0.01 and the last scale 0.
-_conv_init = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
-_head_init = nn.initializers.normal(0.01)
-
-_Conv = functools.partial(nn.Conv, use_bias=False, kernel_init=_conv_init)
+_Conv = functools.partial(
+  nn.Conv, use_bias=False, kernel_init=interface.CONV_INIT
+)
 
 
 class ResidualBlock(nn.Module):
@@ -94,6 +89,7 @@ class ResidualBlock(nn.Module):
       y = nn.relu(norm(conv(x, self.width, 3, strides, "conv1"), "norm1"))
       y = conv(y, features, 3, (1, 1), "conv2")
       last = "norm2"
+    # As Goyal et al. (2017), section 5.1.
     y = norm(y, last, scale_init=nn.initializers.zeros)
     if x.shape != y.shape:
       x = conv(x, features, 1, strides, "conv_shortcut")
@@ -210,5 +206,7 @@ class ResNet(nn.Module):
       x, parts, mask = tapped(f"stage{stage + 1}", x, parts, mask)
 
     x, *_ = tapped("readout", interface.pool(x), parts, mask)
-    head = nn.Dense(self.num_classes, kernel_init=_head_init, name="head")
+    head = nn.Dense(
+      self.num_classes, kernel_init=interface.HEAD_INIT, name="head"
+    )
     return head(x)

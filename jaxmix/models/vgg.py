@@ -13,10 +13,6 @@ from jaxmix import checks
 from jaxmix.models import interface
 from jaxmix.models.norm import BatchNorm
 
-# As in `jaxmix.models.resnet`: keeps the scale of gradients, and a small head.
-_conv_init = nn.initializers.variance_scaling(2.0, "fan_out", "normal")
-_head_init = nn.initializers.normal(0.01)
-
 # Of a stage's width to the first one's; those beyond keep the last.
 _GROWTH = (1, 2, 4, 8, 8)
 
@@ -48,7 +44,7 @@ class VGGBlock(nn.Module):
       (3, 3),
       padding=1,
       use_bias=False,  # batch norm would take it away again
-      kernel_init=_conv_init,
+      kernel_init=interface.CONV_INIT,
       dtype=self.dtype,
       name="conv",
     )(x)
@@ -161,7 +157,9 @@ class VGG(nn.Module):
       if index < len(self.features) - 1:
         x, parts, mask = tapped(name, x, parts, mask)
     x, *_ = tapped("readout", x.astype(jnp.float32), parts, mask)
-    head = nn.Dense(self.num_classes, kernel_init=_head_init, name="head")
+    head = nn.Dense(
+      self.num_classes, kernel_init=interface.HEAD_INIT, name="head"
+    )
     return head(x)
 
 
