@@ -332,17 +332,21 @@ def _steps(steps: Steps, config: ConfigDict, state, data, rows, key, values):
 
 def _evaluations(steps: Steps, states, batches, which):
   """Sums of each batch, [runs, batches, ...]; one run after another."""
-  one = jax.vmap(steps.evaluate, in_axes=(None, 0), axis_name=AXIS, axis_size=1)
+  # Not over a batch of one replica: where a model's branch depends on what is
+  # batched, both ways would be computed.
+  one = jax.vmap(
+    steps.evaluate,
+    in_axes=None,
+    out_axes=None,
+    axis_name=AXIS,
+    axis_size=1,
+  )
 
   def run(args):
     state, number = args
     own = jax.tree.map(lambda x: x[number], batches)
 
-    def batch(values):
-      values = jax.tree.map(lambda x: x[None], values)
-      return jax.tree.map(lambda x: x[0], one(state, values))
-
-    return jax.lax.map(batch, own)
+    return jax.lax.map(lambda batch: one(state, batch), own)
 
   return jax.lax.map(run, (states, which))
 
@@ -369,8 +373,13 @@ def _orders(config: ConfigDict, data: Data, number: int):
 
 
 def _batches(parts: Sequence[tuple[Any, np.ndarray]], size: int):
-  """Evaluation batches, [data sets, batches, size, ...], padded and masked."""
-  count = math.ceil(max(len(labels) for _, labels in parts) / size)
+  """Evaluation batches, [data sets, batches, ...], padded and masked.
+
+  Of `size` examples at most; as alike as they go, lest padding be computed on.
+  """
+  longest = max(len(labels) for _, labels in parts)
+  count = math.ceil(longest / size)
+  size = math.ceil(longest / count)
 
   def padded(values):
     room = np.zeros((count * size, *values.shape[1:]), values.dtype)
