@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 from absl import logging
 import jax
@@ -38,8 +37,7 @@ def choose(program: together.Program, group: together.Group) -> int:
   config = group.configs[0]
   steps = min(config.eval_every, config.total_steps)
   while True:
-    given = program.arguments(group, each * program.devices, steps)
-    size = needs(program, given)
+    size = needs(program, group, each * program.devices, steps)
     if size <= SHARE * free:
       return each * program.devices
     if each == 1:
@@ -56,14 +54,11 @@ def choose(program: together.Program, group: together.Group) -> int:
     each //= 2
 
 
-def needs(program: together.Program, given: tuple[Any, ...]) -> int:
-  """Returns the bytes that a call of the training program takes.
-
-  Args:
-    program: the group's.
-    given: what it is called with, see `together.Program.arguments`.
-  """
-  found = program.advance.lower(*given).compile().memory_analysis()
+def needs(
+  program: together.Program, group: together.Group, runs: int, steps: int
+) -> int:
+  """Returns the bytes that a call of `together.Program.advance` takes."""
+  found = program.advance(group, runs, steps).memory_analysis()
   if found is None:  # a backend that does not tell
     return 0
   size = (

@@ -145,15 +145,19 @@ class Program:
     self.steps = programs.functions(optimizers.rated(config)[0], spec)
     one = functools.partial(_steps, self.steps, config)
     self.devices = jax.local_device_count()
-    self.init = jax.jit(jax.vmap(self.steps.init))
-    self.advance = jax.jit(
+    each, everywhere = (NamedSharding(_mesh(), spec) for spec in (P(RUNS), P()))
+    self.init = jax.jit(jax.vmap(self.steps.init), out_shardings=each)
+    self._advance = jax.jit(
       self._divided(functools.partial(_each, one), shared=1),
+      in_shardings=(each, everywhere, each, each, each),
+      out_shardings=each,
       donate_argnums=0,
     )
     self.evaluate = jax.jit(
       self._divided(functools.partial(_evaluations, self.steps), shared=1)
     )
     self._scans = scans
+    self._compiled: dict[tuple[Any, ...], jax.stages.Compiled] = {}
 
   def _divided(self, fun: Callable[..., Any], *, shared: int):
     """Divides the runs among the devices; `shared` is the argument of all."""
@@ -175,14 +179,27 @@ class Program:
   def scans(self, group: Group) -> bool:
     """Whether steps are scanned over, see `__init__`."""
     if self._scans is None:
-      given = self.arguments(group, self.devices, 1)
+      given = self._arguments(group, self.devices, 1)
       self._scans = jax.default_backend() != "cpu" or not _convolves(
-        jax.make_jaxpr(self.advance)(*given)
+        jax.make_jaxpr(self._advance)(*given)
       )
     return self._scans
 
-  def arguments(self, group: Group, runs: int, steps: int) -> tuple[Any, ...]:
-    """Returns the shapes of what `advance` takes."""
+  def advance(self, group: Group, runs: int, steps: int) -> jax.stages.Compiled:
+    """Returns the program that takes so many steps of runs, compiled once.
+
+    It is called with their states, which it takes over, the group's training
+    examples, rows [runs, steps, streams, B], keys and `_values`, and returns
+    the states and which steps were finite.
+    """
+    shapes = [x.shape for x in jax.tree.leaves(group.data.train)]
+    name = runs, steps, *shapes
+    if name not in self._compiled:
+      given = self._arguments(group, runs, steps)
+      self._compiled[name] = self._advance.lower(*given).compile()
+    return self._compiled[name]
+
+  def _arguments(self, group: Group, runs: int, steps: int) -> tuple[Any, ...]:
 
     def many(tree, *sizes):
       return jax.tree.map(
@@ -249,9 +266,8 @@ def train(
     finite = []
     pieces = [rows] if program.scans(group) else np.split(rows, count, axis=1)
     for piece in pieces:
-      state, flags = program.advance(
-        state, group.data.train, piece, key_steps, values
-      )
+      advance = program.advance(group, len(runs), piece.shape[1])
+      state, flags = advance(state, group.data.train, piece, key_steps, values)
       finite.append(flags)
     flags = np.concatenate(jax.device_get(finite), axis=1)
     for i, bad in enumerate(~flags):

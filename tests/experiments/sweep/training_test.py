@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 
@@ -224,6 +225,23 @@ def test_convolutions_on_a_cpu_are_not_scanned_over():
     assert program.scans(group) is expected
 
 
+def test_what_trains_is_compiled_once(parts, caplog):
+  points, _ = make(["seed=0..7"], PARTS)
+  configs = [common.resolve(point.config) for point in points]
+  group = together.gather(configs, [memory.load(c) for c in configs])
+  program = together.Program(configs[0], together.common(group.spec))
+  with jax.log_compiles(True):
+    capacity.choose(program, group)
+    for side in together.train(program, group, range(8), 6):
+      together.evaluate(program, group, range(8), side)
+  compiled = [
+    m for m in caplog.messages if m.startswith("Compiling jit(mapped")
+  ]
+  shapes = len(group.data.parts)
+  assert side.step == 12
+  assert len(compiled) == 1 + shapes, compiled
+
+
 def test_memory_decides_how_many_run_together(parts, monkeypatch):
   points, _ = make(["seed=0..39"], PARTS)
   configs = [common.resolve(point.config) for point in points]
@@ -231,9 +249,7 @@ def test_memory_decides_how_many_run_together(parts, monkeypatch):
   program = together.Program(configs[0], together.common(group.spec))
   assert program.devices == 8
   assert capacity.choose(program, group) == 40
-  few, many = (
-    capacity.needs(program, program.arguments(group, n, 6)) for n in (16, 40)
-  )
+  few, many = (capacity.needs(program, group, n, 6) for n in (16, 40))
   assert few < many
   monkeypatch.setattr(capacity, "_free", lambda: few / capacity.SHARE)
   assert capacity.choose(program, group) == 16
