@@ -1,7 +1,7 @@
 """What MixupE costs: whole training steps beside Mixup's.
 
   python -m benchmarks.mixupe_cost [--model=resnet20 --batch=32 --size=32]
-    [--rounds=20] [--cores=N] [--out=FILE.json]
+    [--config=NAME:ARGUMENT] [--rounds=20] [--cores=N] [--out=FILE.json]
 
 The steps are those of `experiments.main` (draw, mix, gradient, optimiser,
 Polyak average), one replica on one device, taking turns. The ratios are medians
@@ -14,23 +14,29 @@ forward and back, which doubles that pass; no prediction is given for it.
 Last comes config.monitor=theory: one call of it, in steps of Mixup.
 
 The model may be any of `jaxmix.models.names()`: vit_b16_tiny and mlp are
-without batch norm. Most of the run is the compilation of twelve programs.
+without batch norm. --config takes one of experiments/configs on its own data
+instead, whose first batch every step sees, and leaves out the monitor and what
+the config refuses: graphs:mutag,data_dir=DIR is a network that mixes its
+read-outs. Most of the run is the compilation of twelve programs.
 """
 
 from __future__ import annotations
 
 import argparse
 from collections.abc import Mapping, Sequence
+import importlib
 import sys
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 from jax.sharding import PartitionSpec as P
+from ml_collections import ConfigDict
 import numpy as np
 
 from benchmarks import timing
 from experiments import methods, steps
 from experiments.configs import common
+from experiments.inputs import memory
 from experiments.inputs.dataset import Spec
 from experiments.inputs.scale import pixels
 
@@ -64,26 +70,35 @@ _NUM_CLASSES = 10
 
 
 def measure(
-  model: str, batch: int, size: int, rounds: int, examples: int
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-  """Times a step of every variant (the rows), and the monitor."""
-  programs = {
-    name: _compile(overrides, model, batch, size)
-    for name, (overrides, _) in VARIANTS.items()
-  }
-  programs["monitor"] = _compile(
-    {"method": "mixup", "monitor": "theory", "monitor_examples": examples},
-    model,
-    examples,
-    size,
-  )
+  case: Case, rounds: int, watched: Case | None = None
+) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
+  """Times a step of every variant (the rows), and the monitor on `watched`."""
+  programs, refused = {}, {}
+  for name, (overrides, _) in VARIANTS.items():
+    try:
+      programs[name] = _compile(case, overrides)
+    except ValueError as error:
+      refused[name] = str(error)
+  for name, reason in refused.items():
+    print(f"Without {name}: {reason}")
+  if watched is not None:
+    programs["monitor"] = _compile(
+      watched,
+      {
+        "method": "mixup",
+        "monitor": "theory",
+        "monitor_examples": watched.config.batch_size,
+      },
+    )
   times = timing.interleave(
     {name: run for name, (run, _) in programs.items()}, rounds
   )
+  mixup, mixup_flops = times["Mixup"], programs["Mixup"][1]
   rows = []
   for name, (_, prediction) in VARIANTS.items():
-    own, mixup = times[name], times["Mixup"]
-    flops, mixup_flops = programs[name][1], programs["Mixup"][1]
+    if name in refused:
+      continue
+    own, flops = times[name], programs[name][1]
     rows.append(
       {
         "name": name,
@@ -94,17 +109,18 @@ def measure(
         "cpu_ratio": float(np.median(own.cpu / mixup.cpu)),
         "gflop": flops / 1e9,
         "flop_ratio": flops / mixup_flops,
-        "prediction": prediction,
+        "prediction": prediction if case.config.mix_at == "input" else None,
       }
     )
-  watch, mixup = times["monitor"], times["Mixup"]
-  monitor = {
-    "examples": examples,
+  if watched is None:
+    return rows, None
+  watch = times["monitor"]
+  return rows, {
+    "examples": watched.config.batch_size,
     "median_ms": 1e3 * float(np.median(watch.wall)),
     "steps_of_mixup": float(np.median(watch.wall / mixup.wall)),
     "steps_by_cpu": float(np.median(watch.cpu / mixup.cpu)),
   }
-  return rows, monitor
 
 
 def _spread(ratios: np.ndarray) -> list[float]:
@@ -112,17 +128,50 @@ def _spread(ratios: np.ndarray) -> list[float]:
   return [float(end) for end in np.quantile(ratios, (0.1, 0.9))]
 
 
-def _compile(overrides, model, batch, size):
-  """(A function that takes a step, or monitors; its operations.)"""
+class Case(NamedTuple):
+  """What is trained: a config, without its method; its data; a batch of it."""
+
+  config: ConfigDict
+  spec: Spec
+  batch: dict[str, Any]
+
+
+def made(model: str, batch: int, size: int) -> Case:
+  """Returns a model on made images, `size` pixels a side."""
   config = common.base()
   config.model = model
   config.batch_size = batch
-  config.update(overrides)
-  config = common.resolve(config)
   image = jax.ShapeDtypeStruct((size, size, 3), np.uint8)
   scale = pixels((127.5,) * 3, (64.0,) * 3)
-  spec = Spec(image, _NUM_CLASSES, batch, batch, scale)
-  functions = steps.create(config, spec)
+  generator = np.random.default_rng(0)
+  data = {
+    "inputs": generator.integers(0, 256, (batch, *image.shape), np.uint8),
+    "label": generator.integers(0, _NUM_CLASSES, batch, np.int32),
+  }
+  return Case(config, Spec(image, _NUM_CLASSES, batch, batch, scale), data)
+
+
+def given(text: str) -> Case:
+  """Returns a config of experiments/configs, NAME:ARGUMENT, on its data."""
+  name, _, argument = text.partition(":")
+  module = importlib.import_module(f"experiments.configs.{name}")
+  config = module.get_config(argument or None)
+  arrays, spec = memory.load(config)
+  config = common.in_steps(config, spec.num_train)
+  first = slice(0, config.batch_size)
+  inputs = jax.tree.map(lambda x: x[first], arrays.train_inputs)
+  batch = {"inputs": inputs, "label": arrays.train_labels[first]}
+  return Case(config, spec, batch)
+
+
+def _compile(case: Case, overrides: Mapping[str, Any]):
+  """(A function that takes a step, or monitors; its operations.)"""
+  config = case.config.copy_and_resolve_references()
+  config.update(overrides)
+  if "mix_at" in methods.METHODS[config.method].refused:  # mixes nowhere
+    config.mix_at = "input"
+  config = common.resolve(config)
+  functions = steps.create(config, case.spec)
   # One replica whatever the device count: a time per chip.
   mesh = jax.make_mesh(
     (1,),
@@ -138,19 +187,12 @@ def _compile(overrides, model, batch, size):
     )
     return jax.jit(mapped, donate_argnums=donated).lower(*args).compile()
 
-  generator = np.random.default_rng(0)
-  shape = (batch, *image.shape)
-  data = jax.device_put(
-    {
-      "inputs": generator.integers(0, 256, shape, np.uint8),
-      "label": generator.integers(0, _NUM_CLASSES, batch, np.int32),
-    },
-    jax.sharding.NamedSharding(mesh, P(steps.AXIS)),
-  )
+  divided = jax.sharding.NamedSharding(mesh, P(steps.AXIS))
+  data = jax.device_put(case.batch, divided)
   everywhere = jax.sharding.NamedSharding(mesh, P())
   state = jax.jit(functions.init, out_shardings=everywhere)(jax.random.key(0))
   if functions.monitor is not None:
-    data["mask"] = jax.device_put(np.ones(batch, bool), data["label"].sharding)
+    data["mask"] = jax.device_put(np.ones(len(data["label"]), bool), divided)
     program = compiled(functions.monitor, (), state, data)
 
     def run():
@@ -203,6 +245,7 @@ def main(argv: Sequence[str]) -> dict[str, Any]:
   parser.add_argument("--model", default="resnet20")
   parser.add_argument("--batch", type=int, default=32)
   parser.add_argument("--size", type=int, default=32, help="side, pixels")
+  parser.add_argument("--config", help="NAME:ARGUMENT, instead of the three")
   parser.add_argument("--examples", type=int, default=64, help="monitored")
   parser.add_argument("--rounds", type=int, default=20)
   parser.add_argument("--cores", type=int, help="how many to use; all")
@@ -213,19 +256,24 @@ def main(argv: Sequence[str]) -> dict[str, Any]:
     "environment": timing.environment("benchmarks.mixupe_cost", argv),
     "options": vars(options),
   }
-  result["rows"], monitor = measure(
-    options.model,
-    options.batch,
-    options.size,
-    options.rounds,
-    options.examples,
+  case, watched = (
+    (given(options.config), None)
+    if options.config
+    else (
+      made(options.model, size, options.size)
+      for size in (options.batch, options.examples)
+    )
   )
-  result["monitor"] = monitor
-  line = (
-    f"The monitor takes {monitor['median_ms']:.0f} ms on {monitor['examples']} "
-    f"examples: {monitor['steps_of_mixup']:.1f} steps of Mixup an evaluation."
-  )
-  timing.report(f"{table(result['rows'])}\n\n{line}", result, options.out)
+  result["rows"], monitor = measure(case, options.rounds, watched)
+  told = table(result["rows"])
+  if monitor is not None:
+    result["monitor"] = monitor
+    told += (
+      f"\n\nThe monitor takes {monitor['median_ms']:.0f} ms on "
+      f"{monitor['examples']} examples: {monitor['steps_of_mixup']:.1f} steps "
+      "of Mixup an evaluation."
+    )
+  timing.report(told, result, options.out)
   return result
 
 

@@ -67,17 +67,17 @@ def sweeps(
 def curves(
   by_run: Mapping[Any, results.Result], part: str, field: str = "accuracy"
 ) -> np.ndarray:
-  """Returns a cell's curves, [folds, epochs]; of a run that diverged, zeros.
+  """Returns a cell's curves, [folds, epochs], zeros of a run that diverged.
 
   Args:
     by_run: the cell's results, by fold.
     part: "validation" or "test".
     field: of them.
   """
-  runs = [r["curve"][part][field] for r in by_run.values() if "curve" in r]
-  length = max(map(len, runs), default=1)
-  missing = [[0.0] * length] * (len(by_run) - len(runs))
-  return np.array(runs + missing)
+  runs = [by_run[fold] for fold in sorted(by_run)]
+  known = [r["curve"][part][field] if "curve" in r else [] for r in runs]
+  length = max(map(len, known), default=1) or 1
+  return np.array([one or [0.0] * length for one in known])
 
 
 def choose(
@@ -155,12 +155,14 @@ def summarize(
   Returns:
     read-out's scale -> method -> "paper" and "honest", each with its "cell",
     "epoch" and the folds' "error" in % (mean, standard deviation, standard
-    error), and "collapsed" of "runs".
+    error) and, but for ERM, its "difference" from ERM's, fold by fold, with a
+    95 % interval; and "collapsed" of "runs".
   """
   known = {fold: shares(base, fold) for fold in {r["fold"] for r in found}}
   scales: dict[str, Any] = {}
   for scale in sorted({result[SCALE] for result in found}):
     methods: dict[str, Any] = {}
+    reference: dict[str, np.ndarray] = {}
     for title, method in METHODS.items():
       own = [r for r in found if (r["method"], r[SCALE]) == (method, scale)]
       groups = sorted(
@@ -181,6 +183,14 @@ def summarize(
           "standard_deviation": command.rounded(spread),
           "standard_error": command.rounded(spread / len(errors) ** 0.5),
         }
+        if title == "ERM":
+          reference[way] = errors
+        else:
+          less = selection.estimate(errors - reference[way])
+          methods[title][way]["difference"] = {
+            key: command.rounded(getattr(less, key))
+            for key in ("mean", "low", "high")
+          }
     scales[f"{scale:g}"] = methods
   seconds = round(sum(result["seconds"] for result in found))
   return {"scales": scales, "seconds": seconds}
@@ -195,10 +205,11 @@ def markdown(summary: Mapping[str, Any]) -> str:
       "method",
       "chosen by test (%)",
       "chosen by validation (%)",
+      "less ERM's, 95 % interval",
       "optimism (%)",
       "collapsed",
     ],
-    ["---", "--:", "---", *["--:"] * 4],
+    ["---", "--:", "---", *["--:"] * 5],
   ]
   for name, one in summary.items():
     for scale, methods in one["scales"].items():
@@ -213,6 +224,9 @@ def markdown(summary: Mapping[str, Any]) -> str:
               f"{way['error']:.2f} ± {way['standard_deviation']:.2f}"
               for way in (paper, honest)
             ),
+            command.interval(honest["difference"], 2)
+            if "difference" in honest
+            else "",
             f"{honest['error'] - paper['error']:.2f}",
             f"{told['collapsed']} of {told['runs']}",
           ]
@@ -220,8 +234,9 @@ def markdown(summary: Mapping[str, Any]) -> str:
   return (
     "Test error, mean ± standard deviation over ten folds, of the cell and "
     "epoch of the best mean accuracy on the test folds (the paper's choice, "
-    "which sees what it reports) and on validation folds; optimism is the "
-    "difference. Collapsed: runs of all cells that end with one constant "
+    "which sees what it reports) and on validation folds, which the difference "
+    "from ERM, fold by fold, is of; optimism is what the first choice gains on "
+    "the second. Collapsed: runs of all cells that end with one constant "
     f"output.\n\n{command.rows(lines)}"
   )
 
@@ -229,13 +244,29 @@ def markdown(summary: Mapping[str, Any]) -> str:
 def caption(summary: Mapping[str, Any]) -> str:
   """Returns what the table shows in a sentence or two, from its numbers."""
   told = [m for one in summary.values() for m in one["scales"].values()]
-  gains = [
-    m["ERM"]["honest"]["error"] - m["ERM"]["paper"]["error"] for m in told
-  ]
+  gains = {
+    f"{m['ERM']['honest']['error'] - m['ERM']['paper']['error']:.1f}"
+    for m in told
+  }
+  least, most = (pick(gains, key=float) for pick in (min, max))
   parts = [
     "Choosing by the test folds lowers ERM's own error by "
-    f"{min(gains):.1f} to {max(gains):.1f} points."
+    f"{least if least == most else f'{least} to {most}'} points."
   ]
+  apart = [
+    f"{title} ({name}, / {scale})"
+    for name, one in summary.items()
+    for scale, methods in one["scales"].items()
+    for title, m in methods.items()
+    if (less := m["honest"].get("difference")) is not None
+    and less["low"] is not None
+    and not less["low"] <= 0.0 <= less["high"]
+  ]
+  parts.append(
+    "Chosen by validation, "
+    + (", ".join(apart) if apart else "none")
+    + f" {'are' if len(apart) > 1 else 'is'} told apart from ERM."
+  )
   for name, one in summary.items():
     counts = {
       scale: (
@@ -257,17 +288,20 @@ def caption(summary: Mapping[str, Any]) -> str:
 
 def draw(summary: Mapping[str, Any]) -> Figure:
   """Returns both choices' errors, method by method, as a picture."""
-  figure, panels = drawing.new(max(len(summary), 2), height=3.2)
-  for panel, (name, one) in zip(panels, summary.items(), strict=False):
+  figure, panels = drawing.new(len(summary), height=3.6)
+  for panel, (name, one) in zip(panels, summary.items(), strict=True):
     ticks: list[str] = []
     for scale, methods in one["scales"].items():
       for title, told in methods.items():
         row = len(ticks)
         ticks.append(f"{title}, / {scale}")
-        for way, color in (("paper", "C1"), ("honest", "C0")):
+        for way, color, offset in (
+          ("paper", "C1", -0.12),
+          ("honest", "C0", 0.12),
+        ):
           panel.errorbar(
             told[way]["error"],
-            row,
+            row + offset,
             xerr=told[way]["standard_error"],
             fmt="o",
             color=color,
@@ -278,10 +312,8 @@ def draw(summary: Mapping[str, Any]) -> Figure:
     panel.set_yticks(range(len(ticks)), ticks)
     panel.invert_yaxis()
     panel.set_title(name)
-    panel.set_xlabel("test error (%)")
-    panel.legend()
-  for panel in list(panels)[len(summary) :]:
-    panel.set_axis_off()
+    panel.set_xlabel("test error (%), standard errors")
+  panels[0].legend(loc="lower center", bbox_to_anchor=(0.5, 1.08), ncols=2)
   return figure
 
 

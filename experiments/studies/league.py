@@ -308,11 +308,15 @@ def caption(league: Mapping[str, Any]) -> str:
     return f"{len(league['differences'])} data set(s), none with classes."
   best = min(ranked, key=lambda method: ranked[method]["mean_rank"])
   others = [method for method in table if method != REFERENCE]
-  wins = max(others, key=lambda method: table[method]["wins"])
+  wins = max(table[method]["wins"] for method in others)
+  winners = [
+    f"{method} (worse on {table[method]['losses']})"
+    for method in others
+    if table[method]["wins"] == wins
+  ]
   most = (
-    f"most often better than {REFERENCE}: {wins}, on {table[wins]['wins']}, "
-    f"worse on {table[wins]['losses']}"
-    if table[wins]["wins"]
+    f"most often better than {REFERENCE}, on {wins}: {', '.join(winners)}"
+    if wins
     else f"none is told to be better than {REFERENCE} on any"
   )
   return (

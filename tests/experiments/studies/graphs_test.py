@@ -50,10 +50,36 @@ def test_the_two_choices_by_hand():
   np.testing.assert_allclose(errors, [30.0, 10.0])
 
 
-def test_a_run_that_diverged_knows_nothing():
-  cells = [({}, {0: result(0, [0.8], [0.6]), 1: {"fold": 1, "diverged_at": 3}})]
+def test_a_run_that_diverged_knows_nothing_and_keeps_its_place():
+  diverged = {"fold": 0, "diverged_at": 3}
+  cells = [({}, {1: result(1, [0.8], [0.6]), 0: diverged})]
   _, _, errors = graphs.choose(cells, "test")
-  np.testing.assert_allclose(errors, [40.0, 100.0])
+  np.testing.assert_allclose(errors, [100.0, 40.0])
+
+
+def test_a_difference_is_of_the_same_folds(monkeypatch):
+  monkeypatch.setattr(graphs, "shares", lambda base, fold: {})
+  monkeypatch.setattr(graphs, "has_collapsed", lambda run, known: False)
+  keys = {graphs.SCALE: 1.0}
+  one = lambda fold, error, **own: result(
+    fold, [0.9], [1.0 - error], **keys, **own
+  )
+  found = [
+    *(one(k, error, method="erm") for k, error in enumerate((0.2, 0.1, 0.3))),
+    # By fold, whatever the order: 1, 2 and 3 points less.
+    *(
+      one(k, error, method="mixup", alpha=1.0)
+      for k, error in ((2, 0.27), (0, 0.19), (1, 0.08))
+    ),
+    *(one(k, 0.5, method="mixupe", alpha=1.0, eta=1.0) for k in range(3)),
+  ]
+  told = graphs.summarize(found, None)["scales"]["1"]
+  less = told["Mixup"]["honest"]["difference"]
+  assert less["mean"] == pytest.approx(-2.0)
+  # Student's t of two degrees of freedom, 4.303, times 1 / sqrt(3).
+  assert less["high"] == pytest.approx(-2.0 + 4.3027 / 3**0.5, abs=1e-3)
+  text = graphs.caption({"toy": {"scales": {"1": told}}})
+  assert "MixupE (toy, / 1) is told apart" in text
 
 
 def test_a_constant_output_has_one_classs_share_in_both_parts():
