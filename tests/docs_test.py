@@ -255,6 +255,7 @@ def test_every_number_of_choosing_is_in_a_table():
     (root / name).read_text()
     for name in (
       "experiments/results/league/league.md",
+      "experiments/results/graphs/graphs.md",
       "experiments/results/tabular/tabular.md",
       "experiments/results/digits/table.md",
       "docs/performance.md",

@@ -3,8 +3,9 @@
   python -m experiments.studies.collapse --data_dir=FOLDER --workdir=DIR \
     --out=experiments/results/graphs --sets=ptc_mr
 
-ERM on ten folds as in `experiments.studies.graphs`, with the paper's sums of
-nodes as the head's inputs and with sums divided by the mean number of nodes.
+MixupE at the largest eta, under which most collapse, on ten folds as in
+`experiments.studies.graphs`, with the paper's sums of nodes as the head's
+inputs and with sums divided by the mean number of nodes.
 Looked at every ten epochs, on all training graphs: the share of the head's
 hidden ReLUs that are zero on every one of them, the largest read-out, and
 whether all logits are the same. A unit that is zero everywhere has no gradient
@@ -40,9 +41,13 @@ def train(
 ) -> dict[str, Any]:
   """Trains a data set's runs, and returns what was seen of each."""
   del folder
-  base, (erm, *_) = graphs.sweeps(name, data_dir, smoke=smoke)
+  base, (*_, mixupe) = graphs.sweeps(name, data_dir, smoke=smoke)
   found: dict[str, Any] = {}
-  for point in grid.points([erm], base):
+  points = grid.points([mixupe], base)
+  largest = max(point.keys["eta"] for point in points)
+  for point in points:
+    if point.keys["eta"] < largest:
+      continue
     config = common.resolve(point.config)
     scale = f"{config.model_options.readout_scale:g}"
     found.setdefault(scale, []).append(config)
@@ -198,8 +203,8 @@ def draw(sets: Mapping[str, Any]) -> Figure:
   panels_of = [
     (n, s, told) for n, one in sets.items() for s, told in one.items()
   ]
-  figure, panels = drawing.new(max(len(panels_of), 2), height=3.0)
-  for panel, (name, scale, told) in zip(panels, panels_of, strict=False):
+  figure, panels = drawing.new(len(panels_of), height=3.0)
+  for panel, (name, scale, told) in zip(panels, panels_of, strict=True):
     dead = 100.0 * np.array(told["dead"])
     for run, epoch in enumerate(collapsed(told)):
       panel.plot(
@@ -212,8 +217,6 @@ def draw(sets: Mapping[str, Any]) -> Figure:
     panel.set_xlabel("epoch")
     panel.set_ylabel("dead hidden units (%)")
     panel.set_ylim(-3, 103)
-  for panel in list(panels)[len(panels_of) :]:
-    panel.set_axis_off()
   return figure
 
 

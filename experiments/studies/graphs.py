@@ -156,7 +156,7 @@ def summarize(
     read-out's scale -> method -> "paper" and "honest", each with its "cell",
     "epoch" and the folds' "error" in % (mean, standard deviation, standard
     error) and, but for ERM, its "difference" from ERM's, fold by fold, with a
-    95 % interval; and "collapsed" of "runs".
+    95 % interval; and "collapsed" of "runs", those of each eta "by_eta".
   """
   known = {fold: shares(base, fold) for fold in {r["fold"] for r in found}}
   scales: dict[str, Any] = {}
@@ -169,8 +169,11 @@ def summarize(
         selection.cells(own, over="fold"),
         key=lambda group: (group[0].get("eta", 0.0), group[0].get("alpha", 0)),
       )
+      gone = [r for r in own if has_collapsed(r, known[r["fold"]])]
+      etas = sorted({r["eta"] for r in own if "eta" in r})
       methods[title] = {
-        "collapsed": sum(has_collapsed(r, known[r["fold"]]) for r in own),
+        "collapsed": len(gone),
+        "by_eta": {f"{e:g}": sum(r["eta"] == e for r in gone) for e in etas},
         "runs": len(own),
       }
       for way, part in (("paper", "test"), ("honest", "validation")):
@@ -194,6 +197,14 @@ def summarize(
     scales[f"{scale:g}"] = methods
   seconds = round(sum(result["seconds"] for result in found))
   return {"scales": scales, "seconds": seconds}
+
+
+def _collapsed(told: Mapping[str, Any]) -> str:
+  text = f"{told['collapsed']} of {told['runs']}"
+  if not told["by_eta"]:
+    return text
+  etas = (f"{count} at eta {eta}" for eta, count in told["by_eta"].items())
+  return f"{text} ({', '.join(etas)})"
 
 
 def markdown(summary: Mapping[str, Any]) -> str:
@@ -228,7 +239,7 @@ def markdown(summary: Mapping[str, Any]) -> str:
             if "difference" in honest
             else "",
             f"{honest['error'] - paper['error']:.2f}",
-            f"{told['collapsed']} of {told['runs']}",
+            _collapsed(told),
           ]
         )
   return (

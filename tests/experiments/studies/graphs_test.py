@@ -59,7 +59,8 @@ def test_a_run_that_diverged_knows_nothing_and_keeps_its_place():
 
 def test_a_difference_is_of_the_same_folds(monkeypatch):
   monkeypatch.setattr(graphs, "shares", lambda base, fold: {})
-  monkeypatch.setattr(graphs, "has_collapsed", lambda run, known: False)
+  gone = lambda run, known: (run["fold"], run["method"]) == (2, "mixupe")
+  monkeypatch.setattr(graphs, "has_collapsed", gone)
   keys = {graphs.SCALE: 1.0}
   one = lambda fold, error, **own: result(
     fold, [0.9], [1.0 - error], **keys, **own
@@ -78,7 +79,9 @@ def test_a_difference_is_of_the_same_folds(monkeypatch):
   assert less["mean"] == pytest.approx(-2.0)
   # Student's t of two degrees of freedom, 4.303, times 1 / sqrt(3).
   assert less["high"] == pytest.approx(-2.0 + 4.3027 / 3**0.5, abs=1e-3)
-  text = graphs.caption({"toy": {"scales": {"1": told}}})
+  toy = {"toy": {"scales": {"1": told}}}
+  assert "| 1 of 3 (1 at eta 1) |" in graphs.markdown(toy)
+  text = graphs.caption(toy)
   assert "MixupE (toy, / 1) is told apart" in text
 
 
