@@ -11,16 +11,14 @@ prediction for it: a clean pass over a fraction rho of the batch makes the step
 1 + rho times Mixup's. The exact penalty carries a tangent through its pass,
 forward and back, which doubles that pass; no prediction is given for it.
 
-Last comes config.monitor=theory: one call of it, in steps of Mixup.
-
 The model may be any of `jaxmix.models.names()`: vit_b16_tiny and mlp are
-without batch norm. Most of the run is the compilation of twelve programs.
+without batch norm. Most of the run is the compilation of eleven programs.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import sys
 from typing import Any
 
@@ -64,19 +62,13 @@ _NUM_CLASSES = 10
 
 
 def measure(
-  model: str, batch: int, size: int, rounds: int, examples: int
-) -> tuple[list[dict[str, Any]], dict[str, Any]]:
-  """Times a step of every variant (the rows), and the monitor."""
+  model: str, batch: int, size: int, rounds: int
+) -> list[dict[str, Any]]:
+  """Times a step of every variant, and returns the rows."""
   programs = {
-    name: _compile(overrides, model, batch, size)
+    name: compile_step(overrides, model, batch, size)
     for name, (overrides, _) in VARIANTS.items()
   }
-  programs["monitor"] = _compile(
-    {"method": "mixup", "monitor": "theory", "monitor_examples": examples},
-    model,
-    examples,
-    size,
-  )
   times = timing.interleave(
     {name: run for name, (run, _) in programs.items()}, rounds
   )
@@ -97,14 +89,7 @@ def measure(
         "prediction": prediction,
       }
     )
-  watch, mixup = times["monitor"], times["Mixup"]
-  monitor = {
-    "examples": examples,
-    "median_ms": 1e3 * float(np.median(watch.wall)),
-    "steps_of_mixup": float(np.median(watch.wall / mixup.wall)),
-    "steps_by_cpu": float(np.median(watch.cpu / mixup.cpu)),
-  }
-  return rows, monitor
+  return rows
 
 
 def _spread(ratios: np.ndarray) -> list[float]:
@@ -112,8 +97,21 @@ def _spread(ratios: np.ndarray) -> list[float]:
   return [float(end) for end in np.quantile(ratios, (0.1, 0.9))]
 
 
-def _compile(overrides, model, batch, size):
-  """(A function that takes a step, or monitors; its operations.)"""
+def compile_step(
+  overrides: Mapping[str, Any], model: str, batch: int, size: int
+) -> tuple[Callable[[], Any], float]:
+  """A config's step on random images, or its monitor if it has one.
+
+  Args:
+    overrides: keys of the config.
+    model: of `jaxmix.models`.
+    batch: images.
+    size: their side.
+
+  Returns:
+    A function that takes a step, or monitors, and waits for it; and its
+    operations.
+  """
   config = common.base()
   config.model = model
   config.batch_size = batch
@@ -203,7 +201,6 @@ def main(argv: Sequence[str]) -> dict[str, Any]:
   parser.add_argument("--model", default="resnet20")
   parser.add_argument("--batch", type=int, default=32)
   parser.add_argument("--size", type=int, default=32, help="side, pixels")
-  parser.add_argument("--examples", type=int, default=64, help="monitored")
   parser.add_argument("--rounds", type=int, default=20)
   parser.add_argument("--cores", type=int, help="how many to use; all")
   parser.add_argument("--out", help="JSON file to write")
@@ -213,19 +210,10 @@ def main(argv: Sequence[str]) -> dict[str, Any]:
     "environment": timing.environment("benchmarks.mixupe_cost", argv),
     "options": vars(options),
   }
-  result["rows"], monitor = measure(
-    options.model,
-    options.batch,
-    options.size,
-    options.rounds,
-    options.examples,
+  result["rows"] = measure(
+    options.model, options.batch, options.size, options.rounds
   )
-  result["monitor"] = monitor
-  line = (
-    f"The monitor takes {monitor['median_ms']:.0f} ms on {monitor['examples']} "
-    f"examples: {monitor['steps_of_mixup']:.1f} steps of Mixup an evaluation."
-  )
-  timing.report(f"{table(result['rows'])}\n\n{line}", result, options.out)
+  timing.report(table(result["rows"]), result, options.out)
   return result
 
 

@@ -80,6 +80,9 @@ NUMBERED = {
   "Lemma 5, Theorem 1, eq. (5), Du",
   "Kimura": "Lemma 1, Lemma 2, Theorem 1, Theorem 2, Theorem 3, Theorem 4, "
   "Definitions 1 and 2, Definitions 3 and 4, Definition 5",
+  # By sections and subjects: their numbers were not at hand.
+  "Chidambaram et al.": "section 2.1, section 2.3, section 2.4, section 3.1",
+  "Chidambaram and Ge": "linear models, robustness",
 }
 
 

@@ -180,6 +180,7 @@ OWN = {
   "jaxmix.policies.shift_power": {"lam": LAM},
   "jaxmix.theory.complexity.retentiveness": {"max_radius": np.float32(3.0)},
   "jaxmix.theory.directions.direction_coefficients": {"input_mean": VECTOR},
+  "jaxmix.theory.directions.direction_signs": {"input_mean": VECTOR},
   "jaxmix.theory.dat.pair_losses": {"lam": LAM},
   "jaxmix.theory.radius.constant_radius": {"curvature": np.float32(0.25)},
   "jaxmix.theory.radius.radius_constants": {"logit_fn": binary},
