@@ -25,9 +25,9 @@ from jaxmix import theory
 
 # Passes at once, each with a second derivative of the whole network.
 _BLOCK = 16
-# Each class costs a backward pass an example for its coefficient's length: more
-# than all the rest beyond ten or so, and too much for a thousand.
-_MAX_CLASSES = {"probed": 16, "exact": 100}
+# Each class costs a backward pass an example for its coefficient's length: too
+# many for a thousand.
+_MAX_CLASSES = 100
 
 Values = dict[str, jax.Array]
 
@@ -79,9 +79,10 @@ def create(
     directions are the same at every evaluation, so that what changes between
     two is the network.
   theory_radius, theory_mean_radius: eps_mix, and the mean of eps_i.
-  theory_negative_coefficients, theory_min_coefficient: the share of
-    alpha_{k,i} below zero, and the smallest of them, of up to 16 classes; both
-    of up to 100 with config.monitor_probes = 0.
+  theory_negative_coefficients: the share of alpha_{k,i} below zero.
+  theory_min_coefficient: the smallest of them, with config.monitor_probes = 0
+    alone: their lengths cost a backward pass a class, more than all the rest.
+    Neither is told then of more than 100 classes.
 
   Args:
     config: resolved.
@@ -135,7 +136,12 @@ def create(
 
   def exact(*data):
     terms = theory.regularizers(*data, policy=law, examples_at_once=_BLOCK)
-    return _named(terms) | _coefficients(data, task.num_outputs, "exact")
+    values = _named(terms)
+    if task.num_outputs <= _MAX_CLASSES:
+      alpha = theory.direction_coefficients(*data, examples_at_once=_BLOCK)
+      values["theory_min_coefficient"] = jnp.min(alpha)
+      values["theory_negative_coefficients"] = _negative(alpha)
+    return values
 
   def probed(*data):
     num_probes = config.monitor_probes
@@ -152,24 +158,13 @@ def create(
     }
     values = _named(terms.value) | errors
     signs = theory.direction_signs(*data, examples_at_once=_BLOCK)
-    values["theory_negative_coefficients"] = _negative(signs)
-    return values | _coefficients(data, task.num_outputs, "probed")
+    return values | {"theory_negative_coefficients": _negative(signs)}
 
   return monitor
 
 
 def _named(terms: theory.Regularizers) -> Values:
   return {f"theory_{name}": value for name, value in terms._asdict().items()}
-
-
-def _coefficients(data, num_classes, kind) -> Values:
-  if num_classes > _MAX_CLASSES[kind]:
-    return {}
-  alpha = theory.direction_coefficients(*data, examples_at_once=_BLOCK)
-  return {
-    "theory_min_coefficient": jnp.min(alpha),
-    "theory_negative_coefficients": _negative(alpha),
-  }
 
 
 def _negative(values: jax.Array) -> jax.Array:

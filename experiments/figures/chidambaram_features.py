@@ -174,13 +174,18 @@ def _caption(result) -> str:
   )
   shares = {name: np.mean(v, axis=0) for name, v in result["shares"].items()}
   settings = result["settings"]
+  back = ", ".join(
+    f"{part:.2f} at {decay:g}"
+    for decay, part in zip(result["decays"], shares["Mixup"], strict=True)
+    if part > 0.1 and decay < 0.01
+  )
   return (
     "Chidambaram and Ge (2024): with label smoothing or Mixup linear models "
     "learn only the features of least variance, and can be less robust. "
     f"{'Seen' if result['seen'] else 'Not seen'}. Share of the weights' length "
     "on the noisy features at the smallest decay: "
-    f"{told(shares, 0)}; decay gives Mixup them back (at {DECAYS[-1]:g}: "
-    f"{told(shares, -1)}). The smallest l2 step to the boundary from a "
+    f"{told(shares, 0)}. Weight decay gives Mixup them back: {back}. The "
+    "smallest l2 step to the boundary from a "
     f"training example: {told(result['radius'])}. Test error: "
     f"{told(result['errors'], 0, '.1%')}; where the constant feature has the "
     f"other class's sign: {told(result['errors'], 1, '.1%')}. One feature of "
@@ -196,9 +201,14 @@ def draw(result: dict[str, Any]) -> Figure:
     figure, panels = drawing.new(columns=2, height=3.6)
     for i, name in enumerate(METHODS):
       rows = np.asarray(result["shares"][name])
-      look = {"color": f"C{i}"}
+      # Mixup lies on label smoothing.
+      look = {"color": f"C{i}", "linestyle": "--" if name == "Mixup" else "-"}
       panels[0].plot(
-        result["decays"], np.mean(rows, axis=0), "o-", markersize=3, **look
+        result["decays"],
+        np.mean(rows, axis=0),
+        marker="o",
+        markersize=3,
+        **look,
       )
       ends = np.min(rows, axis=0), np.max(rows, axis=0)
       panels[0].fill_between(

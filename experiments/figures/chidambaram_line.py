@@ -135,8 +135,10 @@ def compute(*, smoke: bool = False) -> dict[str, Any]:
       )
       for k, v in middle.items()
     },
-    # Mixup misses a training example in every seed, and ERM none.
-    "seen": bool(np.all(wrong[strongest][:, 1]) and not np.any(wrong["ERM"])),
+    # Mixup misses a training example in most networks, and ERM none.
+    "seen": bool(
+      np.mean(wrong[strongest][:, 1]) > 0.5 and not np.any(wrong["ERM"])
+    ),
   }
   return result | {"caption": _caption(result)}
 

@@ -21,7 +21,7 @@ EXACT = {
   "theory_negative_coefficients",
 }
 ERRORS = {"theory_r2_error", "theory_r3_error"}
-NAMES = EXACT | ERRORS
+NAMES = EXACT - {"theory_min_coefficient"} | ERRORS
 
 
 def make_config(arg="method=mixup", **changes):
@@ -67,9 +67,10 @@ def check(values, terms, data, alpha):
     "theory_r3": terms.r3,
     "theory_radius": radius.uniform,
     "theory_mean_radius": radius.per_example.mean(),
-    "theory_min_coefficient": alpha.min(),
     "theory_negative_coefficients": (alpha < 0).mean(),
   }
+  if "theory_min_coefficient" in values:
+    expected["theory_min_coefficient"] = alpha.min()
   for name, value in expected.items():
     np.testing.assert_allclose(
       values[name], value, rtol=1e-3, atol=1e-6, err_msg=name
@@ -84,10 +85,10 @@ def test_the_values_are_the_theorys(watched, data):
     jax.random.key(0), *data, alpha=config.alpha
   )
   check(values, found.value, data, config.alpha)
-  for name in ("r2", "r3"):
-    error = values[f"theory_{name}_error"]
-    np.testing.assert_allclose(error, getattr(found.error, name), rtol=1e-3)
-    assert error > 0.0
+  error = values["theory_r2_error"]
+  np.testing.assert_allclose(error, found.error.r2, rtol=1e-3)
+  # A ReLU network does not bend: there is no R3, nor an error of it.
+  assert error > 0.0 == values["theory_r3_error"] == found.error.r3
 
 
 def test_without_probes_they_are_exact(watched, data):
@@ -100,16 +101,16 @@ def test_without_probes_they_are_exact(watched, data):
   assert exact.keys() == EXACT
   terms = theory.regularizers(*data, alpha=config.alpha)
   check(exact, terms, data, config.alpha)
-  for name in ("theory_r2", "theory_r3"):
-    off = abs(values[name] - exact[name])
-    assert 0.0 < off < 5.0 * values[f"{name}_error"]
+  off = abs(values["theory_r2"] - exact["theory_r2"])
+  assert 0.0 < off < 5.0 * values["theory_r2_error"]
 
 
-def test_of_many_classes_the_share_is_told_and_not_the_smallest(watched):
+def test_of_many_classes_the_share_alone_is_told(watched):
   _, dataset, _, _ = watched
-  spec = dataset.spec._replace(num_classes=17)
+  spec = dataset.spec._replace(num_classes=101)
   batch = jax.tree.map(lambda x: x[None], next(dataset.evaluate()))
-  for probes, names in ((2, NAMES - {"theory_min_coefficient"}), (0, EXACT)):
+  coefficients = {"theory_min_coefficient", "theory_negative_coefficients"}
+  for probes, names in ((2, NAMES), (0, EXACT - coefficients)):
     own = steps.create(make_config(monitor_probes=probes), spec)
     state = jax.eval_shape(own.init, jax.random.key(0))
     run = jax.vmap(own.monitor, (None, 0), axis_name=steps.AXIS)
