@@ -150,7 +150,7 @@ def _caption(result) -> str:
     for name, count in result["middle_wrong"].items()
   )
   fails = "; ".join(
-    f"radius {radius}: {'never' if low is None else f'from alpha {low:g} on'}"
+    f"radius {radius}: {_from(low, result['alphas'][-1])}"
     for radius, low in result["fails_from"].items()
   )
   others = sum(result["wrong"].values()) - sum(result["middle_wrong"].values())
@@ -166,6 +166,10 @@ def _caption(result) -> str:
     f"{settings['width']}, {settings['steps']} steps of Adam on the exact "
     "loss."
   )
+
+
+def _from(low, last):
+  return f"not up to {last:g}" if low is None else f"from alpha {low:g} on"
 
 
 def draw(result: dict[str, Any]) -> Figure:
