@@ -11,19 +11,17 @@ prediction for it: a clean pass over a fraction rho of the batch makes the step
 1 + rho times Mixup's. The exact penalty carries a tangent through its pass,
 forward and back, which doubles that pass; no prediction is given for it.
 
-Last comes config.monitor=theory: one call of it, in steps of Mixup.
-
 The model may be any of `jaxmix.models.names()`: vit_b16_tiny and mlp are
 without batch norm. --config takes one of experiments/configs on its own data
-instead, whose first batch every step sees, and leaves out the monitor and what
-the config refuses: graphs:mutag,data_dir=DIR is a network that mixes its
-read-outs. Most of the run is the compilation of twelve programs.
+instead, whose first batch every step sees, without what the config refuses:
+graphs:mutag,data_dir=DIR is a network that mixes its read-outs. Most of the run
+is the compilation of eleven programs.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 import importlib
 import sys
 from typing import Any, NamedTuple
@@ -69,27 +67,16 @@ VARIANTS: Mapping[str, tuple[dict[str, Any], float | None]] = {
 _NUM_CLASSES = 10
 
 
-def measure(
-  case: Case, rounds: int, watched: Case | None = None
-) -> tuple[list[dict[str, Any]], dict[str, Any] | None]:
-  """Times a step of every variant (the rows), and the monitor on `watched`."""
+def measure(case: Case, rounds: int) -> list[dict[str, Any]]:
+  """Times a step of every variant, and returns the rows."""
   programs, refused = {}, {}
   for name, (overrides, _) in VARIANTS.items():
     try:
-      programs[name] = _compile(case, overrides)
+      programs[name] = compile_step(case, overrides)
     except ValueError as error:
       refused[name] = str(error)
   for name, reason in refused.items():
     print(f"Without {name}: {reason}")
-  if watched is not None:
-    programs["monitor"] = _compile(
-      watched,
-      {
-        "method": "mixup",
-        "monitor": "theory",
-        "monitor_examples": watched.config.batch_size,
-      },
-    )
   times = timing.interleave(
     {name: run for name, (run, _) in programs.items()}, rounds
   )
@@ -112,15 +99,7 @@ def measure(
         "prediction": prediction if case.config.mix_at == "input" else None,
       }
     )
-  if watched is None:
-    return rows, None
-  watch = times["monitor"]
-  return rows, {
-    "examples": watched.config.batch_size,
-    "median_ms": 1e3 * float(np.median(watch.wall)),
-    "steps_of_mixup": float(np.median(watch.wall / mixup.wall)),
-    "steps_by_cpu": float(np.median(watch.cpu / mixup.cpu)),
-  }
+  return rows
 
 
 def _spread(ratios: np.ndarray) -> list[float]:
@@ -164,8 +143,15 @@ def given(text: str) -> Case:
   return Case(config, spec, batch)
 
 
-def _compile(case: Case, overrides: Mapping[str, Any]):
-  """(A function that takes a step, or monitors; its operations.)"""
+def compile_step(
+  case: Case, overrides: Mapping[str, Any]
+) -> tuple[Callable[[], Any], float]:
+  """Compiles a case's step, or its monitor if the overrides ask for one.
+
+  Returns:
+    A function that takes a step, or monitors, and waits for it; and its
+    operations.
+  """
   config = case.config.copy_and_resolve_references()
   config.update(overrides)
   if "mix_at" in methods.METHODS[config.method].refused:  # mixes nowhere
@@ -246,7 +232,6 @@ def main(argv: Sequence[str]) -> dict[str, Any]:
   parser.add_argument("--batch", type=int, default=32)
   parser.add_argument("--size", type=int, default=32, help="side, pixels")
   parser.add_argument("--config", help="NAME:ARGUMENT, instead of the three")
-  parser.add_argument("--examples", type=int, default=64, help="monitored")
   parser.add_argument("--rounds", type=int, default=20)
   parser.add_argument("--cores", type=int, help="how many to use; all")
   parser.add_argument("--out", help="JSON file to write")
@@ -256,24 +241,13 @@ def main(argv: Sequence[str]) -> dict[str, Any]:
     "environment": timing.environment("benchmarks.mixupe_cost", argv),
     "options": vars(options),
   }
-  case, watched = (
-    (given(options.config), None)
+  case = (
+    given(options.config)
     if options.config
-    else (
-      made(options.model, size, options.size)
-      for size in (options.batch, options.examples)
-    )
+    else made(options.model, options.batch, options.size)
   )
-  result["rows"], monitor = measure(case, options.rounds, watched)
-  told = table(result["rows"])
-  if monitor is not None:
-    result["monitor"] = monitor
-    told += (
-      f"\n\nThe monitor takes {monitor['median_ms']:.0f} ms on "
-      f"{monitor['examples']} examples: {monitor['steps_of_mixup']:.1f} steps "
-      "of Mixup an evaluation."
-    )
-  timing.report(told, result, options.out)
+  result["rows"] = measure(case, options.rounds)
+  timing.report(table(result["rows"]), result, options.out)
   return result
 
 

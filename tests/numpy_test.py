@@ -180,7 +180,12 @@ OWN = {
   "jaxmix.policies.shift_power": {"lam": LAM},
   "jaxmix.theory.complexity.retentiveness": {"max_radius": np.float32(3.0)},
   "jaxmix.theory.directions.direction_coefficients": {"input_mean": VECTOR},
+  "jaxmix.theory.directions.direction_signs": {"input_mean": VECTOR},
   "jaxmix.theory.dat.pair_losses": {"lam": LAM},
+  "jaxmix.theory.optimal.mixup_optimal": {
+    "points": X[::-1].copy(),
+    "y": np.eye(3, dtype=np.float32)[Y],
+  },
   "jaxmix.theory.radius.constant_radius": {"curvature": np.float32(0.25)},
   "jaxmix.theory.radius.radius_constants": {"logit_fn": binary},
   "jaxmix.theory.robustness.quadratic_adversarial_loss": {"logit_fn": binary},

@@ -21,8 +21,8 @@ def init(
 
   Args:
     key: PRNG key.
-    widths: of the input, the hidden layers and the output, which is 1; without
-      hidden layers the model is linear.
+    widths: of the input, the hidden layers and the outputs; without hidden
+      layers the model is linear.
     biases: whether layers have them, 0 at first. Without, ReLU networks are
       positively homogeneous in their input.
 
@@ -48,13 +48,23 @@ def logits(
   activation: Callable[[chex.Array], chex.Array] = jax.nn.relu,
 ) -> chex.Array:
   """Maps x [n, d] to logits [n]."""
+  return outputs(params, x, activation=activation)[:, 0]
+
+
+def outputs(
+  params: Params,
+  x: chex.Array,
+  *,
+  activation: Callable[[chex.Array], chex.Array] = jax.nn.relu,
+) -> chex.Array:
+  """Maps x [n, d] to as many outputs [n, K] as the last layer has."""
   for i, layer in enumerate(params):
     x = x @ layer["kernel"]
     if "bias" in layer:
       x = x + layer["bias"][None]
     if i < len(params) - 1:
       x = activation(x)
-  return x[:, 0]
+  return x
 
 
 def descend(

@@ -21,6 +21,7 @@ from jaxmix.theory.directions import cosines as cosines
 from jaxmix.theory.directions import (
   direction_coefficients as direction_coefficients,
 )
+from jaxmix.theory.directions import direction_signs as direction_signs
 from jaxmix.theory.directions import logit_factors as logit_factors
 from jaxmix.theory.directions import loss_cosines as loss_cosines
 from jaxmix.theory.expansion import Regularizers as Regularizers
@@ -44,6 +45,8 @@ from jaxmix.theory.kimura import kimura_linear_gap as kimura_linear_gap
 from jaxmix.theory.kimura import kimura_network_gap as kimura_network_gap
 from jaxmix.theory.moments import beta_moment as beta_moment
 from jaxmix.theory.moments import shift_moments as shift_moments
+from jaxmix.theory.optimal import MixupOptimal as MixupOptimal
+from jaxmix.theory.optimal import mixup_optimal as mixup_optimal
 from jaxmix.theory.probes import ProbedRegularizers as ProbedRegularizers
 from jaxmix.theory.probes import probed_regularizers as probed_regularizers
 from jaxmix.theory.rademacher import Estimate as Estimate

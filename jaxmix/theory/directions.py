@@ -70,16 +70,9 @@ def direction_coefficients(
     >>> print(np.asarray(found).round(4))  # 1 - sigmoid(1), cosines 1
     [0.2689 0.2689]
   """
-  x, y, (n, *_) = likelihood.check_data(logit_fn, x, y, log_partition)
-  arguments.count("examples_at_once", examples_at_once)
-  logits_of = likelihood.single(logit_fn)
-  if input_mean is None:
-    input_mean = jnp.mean(x, axis=0)
-  else:
-    example = x.shape[1:]
-    input_mean = arguments.shaped(
-      "input_mean", input_mean, example, "one example's shape", x.dtype
-    )
+  x, y, logits_of, input_mean = _towards(
+    logit_fn, x, y, input_mean, log_partition, examples_at_once
+  )
 
   def one(example):
     point, label = example
@@ -88,7 +81,57 @@ def direction_coefficients(
     towards = input_mean - point
     return pull * _cosines_of_gradients(logits_of, point, towards)
 
-  return jax.lax.map(one, (x, y), batch_size=min(examples_at_once, n))
+  return jax.lax.map(one, (x, y), batch_size=min(examples_at_once, len(x)))
+
+
+def direction_signs(
+  logit_fn: LogitFn,
+  x: chex.Array,
+  y: chex.Array,
+  *,
+  input_mean: chex.Array | None = None,
+  log_partition: LogPartition = likelihood.log_partition,
+  examples_at_once: int = 256,
+) -> chex.Array:
+  """The signs of alpha_{k,i}, for one forward-mode pass whatever K is.
+
+  alpha_{k,i} has the sign of (g(f(x_i)) - y_i)_k df_k(x_i) (xbar - x_i), and
+  one derivative along xbar - x_i has all classes' at once; only the lengths of
+  df_k, which `direction_coefficients` divides by, cost a backward pass a class.
+
+  Args:
+    logit_fn: maps [n, ...] to logits [n] or [n, K].
+    x: [n, ...] floats.
+    y: labels, see `standard_loss`.
+    input_mean: xbar, shaped like one example; None means the mean of x.
+    log_partition: h of one example's logits, whose h' is then g.
+    examples_at_once: in a block, >= 1; the memory grows with it.
+
+  Returns:
+    [n] or [n, K], as the logits: -1, 0 or 1.
+
+  Raises:
+    TypeError: as `standard_loss`.
+    ValueError: as `standard_loss`.
+
+  Example:
+    >>> logit_fn, y = lambda x: x[:, 0] - x[:, 1], jnp.array([1, 1])
+    >>> found = jaxmix.theory.direction_signs(logit_fn, jnp.eye(2), y)
+    >>> print(np.asarray(found))  # right at the first, wrong at the second
+    [ 1. -1.]
+  """
+  x, y, logits_of, input_mean = _towards(
+    logit_fn, x, y, input_mean, log_partition, examples_at_once
+  )
+
+  def one(example):
+    point, label = example
+    logits, moved = jax.jvp(logits_of, (point,), (input_mean - point,))
+    pull = likelihood.residual(logits, label, log_partition)
+    # Of each factor by itself: their product may underflow.
+    return jnp.sign(pull) * jnp.sign(moved)
+
+  return jax.lax.map(one, (x, y), batch_size=min(examples_at_once, len(x)))
 
 
 def cosines(
@@ -254,6 +297,27 @@ def root(square: chex.Array) -> chex.Array:
   # Two wheres: the square root's slope at 0 is inf even if not chosen.
   safe = jnp.where(square > 0.0, square, 1.0)
   return jnp.where(square > 0.0, jnp.sqrt(safe), 0.0)
+
+
+def _towards(
+  logit_fn: LogitFn,
+  x: chex.Array,
+  y: chex.Array,
+  input_mean: chex.Array | None,
+  log_partition: LogPartition,
+  examples_at_once: int,
+) -> tuple[chex.Array, chex.Array, LogitFn, chex.Array]:
+  """(x, y, logits of one example, xbar), checked."""
+  x, y, _ = likelihood.check_data(logit_fn, x, y, log_partition)
+  arguments.count("examples_at_once", examples_at_once)
+  if input_mean is None:
+    input_mean = jnp.mean(x, axis=0)
+  else:
+    example = x.shape[1:]
+    input_mean = arguments.shaped(
+      "input_mean", input_mean, example, "one example's shape", x.dtype
+    )
+  return x, y, likelihood.single(logit_fn), input_mean
 
 
 def _cosines_of_gradients(

@@ -20,7 +20,6 @@ def result(tmp_path_factory):
         "--batch=8",
         "--size=4",
         "--rounds=1",
-        "--examples=3",
         f"--out={out}",
       ]
     )
@@ -41,11 +40,6 @@ def test_every_variant_has_a_row_with_finite_positive_figures(result):
     strict=True,
   ):
     assert name in line
-
-
-def test_the_monitor_is_measured_too(result):
-  assert result["monitor"]["examples"] == 3
-  assert 0 < result["monitor"]["steps_of_mixup"] < math.inf
 
 
 def test_operations_grow_with_the_clean_share(result):

@@ -34,6 +34,7 @@ FUNCTIONS = {
   "quadratic": lambda *args: theory.quadratic_mixup_loss(*args, **LAW),
   "taylor": lambda *args: theory.taylor_mixup_loss(*args, **LAW, order=3),
   "coefficients": theory.direction_coefficients,
+  "signs": theory.direction_signs,
   "loss_cosines": theory.loss_cosines,
   "radius": lambda *args: theory.mixup_radius(*args, **LAW),
 }

@@ -41,6 +41,33 @@ def test_coefficients_make_up_mixupes_q(rng, classes):
   np.testing.assert_allclose(q, expected, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("classes", [None, 4])
+def test_signs_are_the_coefficients(rng, classes):
+  x, y = data(rng, n=7, classes=classes)
+  apply = network(rng, jax.nn.gelu, classes=classes)
+  mean = jnp.asarray(rng.normal(size=3))
+  run = jax.jit(
+    lambda fn: fn(apply, x, y, input_mean=mean, examples_at_once=3),
+    static_argnums=0,
+  )
+  signs = run(theory.direction_signs)
+  assert {*np.asarray(signs).ravel()} == {-1.0, 1.0}
+  np.testing.assert_array_equal(
+    signs, np.sign(run(theory.direction_coefficients))
+  )
+
+
+def test_signs_survive_where_products_do_not():
+  """f = (s x, 0), a slope s of 1e-30 and a residual of 1e-11 in float32."""
+  x, y = jnp.array([[1.0]], jnp.float32), jnp.array([0])
+  apply = lambda x: jnp.concatenate([1e-30 * x + 25.0, 0.0 * x], axis=1)
+  at = {"input_mean": jnp.zeros(1, jnp.float32)}
+  # Mixup's step lowers f_0, whose residual is negative: alpha_0 > 0.
+  np.testing.assert_array_equal(
+    theory.direction_signs(apply, x, y, **at), [[1.0, 0.0]]
+  )
+
+
 def test_cosines_of_a_linear_model(rng):
   x, _ = data(rng)
   theta = rng.normal(size=3)
@@ -134,6 +161,7 @@ def test_without_a_gradient_there_is_no_direction():
     theory.cosines(flat, x),
     theory.loss_cosines(flat, x, y),
     theory.direction_coefficients(flat, x, y),
+    theory.direction_signs(flat, x, y),
   ):
     np.testing.assert_array_equal(found, [0.0, 0.0])
 
@@ -179,6 +207,10 @@ def test_errors(rng):
   x, y = data(rng)
   with pytest.raises(TypeError, match="x must be floating point"):
     theory.cosines(lambda x: x[:, 0], y[:, None])
-  for fn in (theory.loss_cosines, theory.direction_coefficients):
+  for fn in (
+    theory.loss_cosines,
+    theory.direction_coefficients,
+    theory.direction_signs,
+  ):
     with pytest.raises(ValueError, match=r"y must be \[n\]"):
       fn(lambda x: x[:, 0], x, y[:-1])

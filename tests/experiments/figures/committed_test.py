@@ -23,6 +23,8 @@ from jaxmix import models
 FIGURE = kimura_bregman
 RESULTS = pathlib.Path(__file__).parents[3] / "experiments/results/figures"
 NAMES = (
+  "chidambaram_features",
+  "chidambaram_line",
   "dat_equivalence",
   "kimura_bregman",
   "kimura_figure3",
@@ -31,6 +33,7 @@ NAMES = (
   "mixupe_steps",
   "zhang_factors",
   "zhang_generalization",
+  "zhang_radius",
 )
 
 
