@@ -6,7 +6,14 @@ from collections.abc import Sequence
 import os
 import pathlib
 
-from experiments.report import figures, measures, reliability, runs, table
+from experiments.report import (
+  against,
+  figures,
+  measures,
+  reliability,
+  runs,
+  table,
+)
 from experiments.workdir import storage
 
 
@@ -65,8 +72,9 @@ def write(
   (out / "summary.json").write_text(table.summary(groups, warnings, out))
   figures.draw(groups, weights, out)
   names = ["table.md", "summary.json", "curves.png", "results.png"]
-  if reliability.draw(groups, weights, out):
-    names.append(reliability.NAME)
+  for picture in (reliability, against):
+    if picture.draw(groups, weights, out):
+      names.append(picture.NAME)
   return text + "\n" + "\n".join(str(out / name) for name in names)
 
 

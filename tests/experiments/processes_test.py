@@ -14,7 +14,9 @@ import jax
 import pytest
 
 from benchmarks import soak
-from experiments import processes
+from experiments import processes, train
+from experiments.configs import digits
+from experiments.report import runs
 from experiments.workdir import lock, metrics
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -101,6 +103,55 @@ def test_two_processes_of_two_devices_are_one_of_four(
   finish(*start_pair(command(tmp_path, method, parallel)))
   assert len(alone[method]) == LENGTH // 10
   assert_equal_lines(evaluations(tmp_path), alone[method])
+
+
+def test_the_keys_of_image_trainers_are_the_same_in_two_processes(tmp_path):
+  """Another run's weights, mixtures that end, parts of batches and of data."""
+  keys = (
+    "model=mlp,model_options.features=(6,),batch_size=64,warmup_steps=0"
+    ",fgsm_epsilon=0.0,log_every=4,eval_every=4,checkpoint_every=8"
+  )
+  first = digits.get_config(f"{keys},total_steps=1,method=erm")
+  train.train_and_evaluate(first, tmp_path / "first")
+  keys += (
+    # ResizeMix draws no Beta law, which would take longest to compile.
+    ",total_steps=12,method=mixture,mixture_prob=0.75"
+    ",mixture.mixup.weight=0.0,mixture.cutmix.weight=0.0"
+    ",mixture.resizemix.weight=1.0,mix_off_after=8,accumulate_steps=2"
+    f",evaluation_mean=2,validation_fraction=0.2,init_from={tmp_path / 'first'}"
+  )
+  # This process has as many devices as the two.
+  train.train_and_evaluate(digits.get_config(keys), tmp_path / "alone")
+  words = command(tmp_path / "pair", "mixture", "pmap")
+  words[3] = f"--config=experiments/configs/digits.py:{keys}"
+  devices = jax.device_count() // 2
+  pair = [start([*words, *flags], devices) for flags in soak.ranks(2)]
+  finish(*pair)
+  alone, both = (runs.find([tmp_path / x])[0] for x in ("alone", "pair"))
+  assert [row["step"] for row in alone.evals] == [4, 8, 12]
+  assert [row["step"] for row in alone.tests] == [8, 12]
+  assert alone.evals[0]["examples"] == 120 and alone.test["examples"] == 1197
+  numbers = lambda row: {k: v for k, v in row.items() if k != "split"}
+  for part in ("evals", "tests"):
+    assert_equal_lines(
+      *([*map(numbers, getattr(run, part))] for run in (both, alone))
+    )
+  # What reports tell, the mean of two, is neither of them.
+  assert both.last["loss"] == pytest.approx(alone.last["loss"], rel=1e-4)
+  assert alone.last["loss"] != pytest.approx(alone.test["loss"], rel=1e-4)
+  # The training lines, too: of mixed examples, then of examples as they are.
+  lines = [
+    [
+      row
+      for row in metrics.read(run.folder / "metrics.jsonl")
+      if row["split"] == "train"
+    ]
+    for run in (both, alone)
+  ]
+  assert [row["step"] for row in lines[0]] == [4, 8, 12]
+  for one, other in zip(*lines, strict=True):
+    for name in ("loss", "accuracy", "gradient_norm"):
+      assert one[name] == pytest.approx(other[name], rel=1e-4, abs=1e-5)
 
 
 def test_two_processes_share_a_sweep_and_one_writes_it_down(tmp_path):
