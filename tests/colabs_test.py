@@ -62,7 +62,7 @@ def test_runs_top_to_bottom(path, monkeypatch):
   notebook = nbformat.read(path, as_version=4)
   nbclient.NotebookClient(
     notebook,
-    timeout=600,
+    timeout=1800,  # of a cell, where others compute as well
     kernel_name="python3",
     resources={"metadata": {"path": str(ROOT / "colabs")}},
   ).execute()  # raises on the first cell that fails
