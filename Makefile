@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: train test lint docs clean
+.PHONY: train test lint docs notebooks clean
 
 train: $(VENV)/train.stamp
 	$(BIN)/python -m experiments.main \
@@ -25,6 +25,14 @@ lint: $(VENV)/test.stamp
 # build/site/index.html opens from the disk; any warning is an error.
 docs: $(VENV)/docs.stamp
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
+# The notebooks with their outputs, which the site then shows: a minute or so
+# each, once; make notebooks docs.
+notebooks: $(patsubst %,build/%,$(wildcard colabs/*.ipynb))
+
+build/colabs/%.ipynb: colabs/%.ipynb | $(VENV)/test.stamp
+	mkdir -p $(@D)
+	$(BIN)/jupyter-execute --output=../$@ $<
 
 $(VENV)/python.stamp:
 	$(PYTHON) -m venv $(VENV)

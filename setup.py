@@ -95,7 +95,8 @@ setup(
       "mkdocstrings[python]>=1.0",
       "ruff>=0.11",  # breaks the lines of long signatures
     ],
-    "colab": [*COLAB, "matplotlib>=3.8", "scikit-learn>=1.4"],
+    # Sliders need ipywidgets; without, notebooks draw what they would show.
+    "colab": [*COLAB, *TRAIN, "ipywidgets>=8.1"],
   },
   classifiers=[
     "License :: OSI Approved :: Apache Software License",

@@ -1,6 +1,8 @@
 """Every notebook under colabs/ runs top to bottom and is stored clean."""
 
+import os
 import pathlib
+import re
 
 import nbformat
 import pytest
@@ -29,6 +31,15 @@ def test_is_valid_and_stored_without_outputs(path):
 
 
 @each_notebook
+def test_opens_in_colab_and_ends_with_exercises(path):
+  first, *_, last = nbformat.read(path, as_version=4).cells
+  badge, _, title = first.source.splitlines()[:3]
+  assert re.fullmatch(r"\[!\[Open in Colab\]\(\S+\)\]\(\S+\)", badge)
+  assert title.startswith("# ")
+  assert re.search("^## Exercises\n\n1\\. |Try it yourself", last.source, re.M)
+
+
+@each_notebook
 def test_first_code_cell_installs_jaxmix_only_where_missing(path):
   notebook = nbformat.read(path, as_version=4)
   first = next(cell for cell in notebook.cells if cell.cell_type == "code")
@@ -40,15 +51,18 @@ def test_first_code_cell_installs_jaxmix_only_where_missing(path):
 @each_notebook
 def test_runs_top_to_bottom(path, monkeypatch):
   nbclient = pytest.importorskip("nbclient")
-  # The kernel is a user's: none of the tests' settings, the library from here.
-  monkeypatch.delenv("XLA_FLAGS", raising=False)
+  # The kernel is a user's, with the library from here: of the tests' settings
+  # only the one that compiles quickly, and one device.
+  flags = os.environ["XLA_FLAGS"].split()
+  kept = [flag for flag in flags if "device_count" not in flag]
+  monkeypatch.setenv("XLA_FLAGS", " ".join(kept))
   monkeypatch.setenv("PYTHONPATH", str(ROOT))
   # Whatever reaches for the network ends the test.
   monkeypatch.setenv("PIP_NO_INDEX", "1")
   notebook = nbformat.read(path, as_version=4)
   nbclient.NotebookClient(
     notebook,
-    timeout=600,
+    timeout=1800,  # of a cell, where others compute as well
     kernel_name="python3",
     resources={"metadata": {"path": str(ROOT / "colabs")}},
   ).execute()  # raises on the first cell that fails

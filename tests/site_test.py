@@ -1,8 +1,10 @@
 """The site builds strictly, is whole by itself, and documents every name."""
 
+import base64
 import html.parser
 import importlib.util
 import inspect
+import json
 import os
 import pathlib
 import re
@@ -10,6 +12,7 @@ import subprocess
 import sys
 import urllib.parse
 
+import nbformat
 import pytest
 
 from tests import api_test
@@ -147,6 +150,46 @@ def test_llms_txt_names_every_page_of_the_menu(site):
   named = re.findall(r"^- \[[^]]+\]\(([^)]+)\)", "\n".join(lines), re.M)
   assert {"how_do_i.html", "api/mixupe.html", "slow.html"} <= set(named)
   assert all((site / page).exists() for page in named)
+
+
+def test_every_notebook_is_a_page_and_a_file(site, pages):
+  for path in (ROOT / "colabs").glob("*.ipynb"):
+    page = site / "colabs" / f"{path.stem}.html"
+    assert f"../files/colabs/{path.name}" in pages[page].links
+    first = json.loads(path.read_text())["cells"][0]["source"]
+    title = next(line for line in first if line.startswith("# "))
+    assert f">{title[2:].strip()}<a" in page.read_text()
+
+
+def cell(source, *outputs):
+  return nbformat.v4.new_code_cell(source, outputs=list(outputs))
+
+
+def test_a_page_shows_the_outputs_of_a_run_of_the_same_text(tmp_path):
+  spec = importlib.util.spec_from_file_location(
+    "notebooks", ROOT / "docs" / "site" / "notebooks.py"
+  )
+  notebooks = importlib.util.module_from_spec(spec)
+  spec.loader.exec_module(notebooks)
+  (tmp_path / "run").mkdir()
+  write = lambda *cells, to: nbformat.write(
+    nbformat.v4.new_notebook(cells=list(cells)), to / "one.ipynb"
+  )
+  told = nbformat.v4.new_output("stream", name="stdout", text="six\n")
+  noise = nbformat.v4.new_output("stream", name="stderr", text="a warning")
+  data = {"image/png": base64.b64encode(b"a picture").decode()}
+  drawn = nbformat.v4.new_output("display_data", data=data)
+  write(cell("print()"), to=tmp_path)
+  write(cell("print()", told, noise, drawn), to=tmp_path / "run")
+  text, pictures = notebooks.page(tmp_path / "one.ipynb", tmp_path / "run")
+  assert text == (
+    "~~~~~ {.python}\nprint()\n~~~~~\n\n~~~~~ {.text}\nsix\n~~~~~\n\n"
+    "![What the cell above draws](one_0_0.png)\n"
+  )
+  assert pictures == {"one_0_0.png": b"a picture"}
+  write(cell("print('changed')"), to=tmp_path)
+  text, pictures = notebooks.page(tmp_path / "one.ipynb", tmp_path / "run")
+  assert "changed" in text and "six" not in text and not pictures
 
 
 def test_a_broken_link_fails_the_build(site, tmp_path):

@@ -10,6 +10,7 @@ import pathlib
 import re
 
 from mkdocs.structure.files import File
+import notebooks
 
 ROOT = pathlib.Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -28,6 +29,8 @@ def place(path):
   if path.is_relative_to(DOCS):
     return path.relative_to(DOCS).as_posix()
   name = path.relative_to(ROOT).as_posix()
+  if path.suffix == ".ipynb":
+    return f"{name.removesuffix('.ipynb')}.md"
   page = path.is_dir() or path.suffix in CODE
   return PAGES.get(name, f"files/{name}{'.md' if page else ''}")
 
@@ -37,6 +40,8 @@ def origin(uri):
   for name, page in PAGES.items():
     if page == uri:
       return ROOT / name
+  if uri.startswith("colabs/"):
+    return (ROOT / uri).with_suffix(".ipynb")
   if not uri.startswith("files/"):
     return DOCS / uri
   path = ROOT / uri.removeprefix("files/")
@@ -71,23 +76,32 @@ def on_files(files, config):
   """Adds all that is linked to, and what that links to in turn."""
   todo = {page.parent / page.name for page in DOCS.rglob("*.md")}
   todo |= {ROOT / name for name in PAGES} | set(ROOT.glob("jaxmix/**/*.py"))
+  todo |= set(ROOT.glob("colabs/*.ipynb"))
   done = set()
   while todo:
     path = todo.pop()
     done.add(path)
-    new = targets(path) if path.suffix == ".md" else set()
+    new = targets(path) if path.suffix in (".md", ".ipynb") else set()
     new |= set(inside(path)) if path.is_dir() else set()
     todo |= {x for x in new - done if x.is_relative_to(ROOT)}
   for path in sorted(done):
     if path.is_relative_to(DOCS):
       continue
-    if path.is_dir() or path.suffix in CODE:
+    if path.suffix == ".ipynb":
+      text, pictures = notebooks.page(path)
+      made = {"content": text}
+      for name, data in pictures.items():
+        files.append(File.generated(config, f"colabs/{name}", content=data))
+      name, whole = f"files/colabs/{path.name}", {"abs_src_path": str(path)}
+      files.append(File.generated(config, name, **whole))
+    elif path.is_dir() or path.suffix in CODE:
       made = {"content": shown(path)}
     else:
       made = {"abs_src_path": str(path)}
     file = File.generated(config, place(path), **made)
     # In no menu: reached by links alone.
-    if place(path) not in PAGES.values() or path.name == "README.md":
+    named = place(path) in PAGES.values() or path.suffix == ".ipynb"
+    if not named or path.name == "README.md":
       file.inclusion = type(file.inclusion).NOT_IN_NAV
     files.append(file)
   return files

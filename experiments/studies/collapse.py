@@ -195,7 +195,7 @@ def caption(sets: Mapping[str, Any]) -> str:
           "units of the head dead"
         )
       parts.append(f"{text}.")
-  return " ".join(parts)
+  return " ".join([*parts, "Coloured: those runs."])
 
 
 def draw(sets: Mapping[str, Any]) -> Figure:
