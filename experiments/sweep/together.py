@@ -235,7 +235,9 @@ def train(
   which = [group.which[i] for i in runs]
   keys = jnp.stack([jax.random.key(config.seed) for config in configs])
   key_init, key_steps = jax.vmap(jax.random.split, out_axes=1)(keys)
-  state = program.init(key_init)
+  # Where steps leave it, or the second one would be compiled anew.
+  spec = P() if program.devices == 1 else P(RUNS)
+  state = jax.device_put(program.init(key_init), NamedSharding(_mesh(), spec))
   values = jax.tree.map(lambda *one: np.stack(one), *map(_values, configs))
   orders = [
     _orders(c, group.data, k) for c, k in zip(configs, which, strict=True)

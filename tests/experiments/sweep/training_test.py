@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 
+import jax
 import numpy as np
 import pytest
 
@@ -222,6 +223,19 @@ def test_convolutions_on_a_cpu_are_not_scanned_over():
     group = together.gather([config], [memory.load(config)])
     program = together.Program(config, together.common(group.spec))
     assert program.scans(group) is expected
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_steps_are_compiled_once(monkeypatch, devices):
+  own = jax.devices()[:devices]
+  monkeypatch.setattr(jax, "local_devices", lambda: own)
+  monkeypatch.setattr(jax, "local_device_count", lambda: devices)
+  config = common.resolve(make(["seed=0"], f"{SMALL},method=erm")[0][0].config)
+  group = together.gather([config], [memory.load(config)])
+  program = together.Program(config, together.common(group.spec))
+  sides = together.train(program, group, [0] * devices, 4)
+  assert [side.step for side in sides] == [4, 8, 12]
+  assert program.advance._cache_size() == 1
 
 
 def test_memory_decides_how_many_run_together(parts, monkeypatch):
