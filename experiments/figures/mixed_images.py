@@ -11,7 +11,7 @@ weights. Looks for the data as `experiments.figures.pictures` does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 import functools
 import math
 from typing import Any
@@ -52,22 +52,23 @@ def by_policy(key: jax.Array, images: Any) -> dict[str, Any]:
     "untied MixUp": policies.untied(2.0, 1.0),
     "DAT": policies.dat(2.0, 1.0),
   }
-  draws = {
+  draws: dict[str, Callable[..., Any]] = {
     name: functools.partial(
       jaxmix.draw, batch_size=size, policy=own, pairing=pairing.roll
     )
     for name, own in policy.items()
   }
+  pasting: dict[str, Callable[..., Any]] = {
+    "CutMix": jaxmix.draw_cutmix,
+    "ResizeMix": jaxmix.draw_resizemix,
+    "FMix": jaxmix.draw_fmix,
+    "GridMix": jaxmix.draw_gridmix,
+  }
   draws |= {
     name: functools.partial(draw, image_shape=shape, pairing=pairing.roll)
-    for name, draw in {
-      "CutMix": jaxmix.draw_cutmix,
-      "ResizeMix": jaxmix.draw_resizemix,
-      "FMix": jaxmix.draw_fmix,
-      "GridMix": jaxmix.draw_gridmix,
-    }.items()
+    for name, draw in pasting.items()
   }
-  plans = {name: draw(key) for name, draw in draws.items()}
+  plans: dict[str, Any] = {name: draw(key) for name, draw in draws.items()}
   both = [draws["Mixup"], draws["CutMix"]]
   plans["Mixup or CutMix"] = jaxmix.draw_mixture(
     key, both, prob=0.8, per_example=True
