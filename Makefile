@@ -42,7 +42,8 @@ release-check: $(VENV)/release.stamp
 	git ls-files | grep -v '^jaxmix/' | tar -c -T - | tar -x -C $(RELEASE)/checkout
 	cd $(RELEASE)/checkout && ../venv/bin/mypy --strict --config-file= \
 	  tests/consumer.py
-	cd $(RELEASE)/checkout && ../venv/bin/pyright tests/consumer.py
+	cd $(RELEASE)/checkout && ../venv/bin/pyright \
+	  --pythonpath=../venv/bin/python tests/consumer.py
 	cd $(RELEASE)/checkout && ../venv/bin/python -m pytest $(RELEASE_TESTS)
 
 $(VENV)/python.stamp:

@@ -98,7 +98,6 @@ setup(
     "colab": [*COLAB, "matplotlib>=3.8", "scikit-learn>=1.4"],
   },
   classifiers=[
-    "License :: OSI Approved :: Apache Software License",
     "Programming Language :: Python :: 3.11",
     "Programming Language :: Python :: 3.12",
     "Programming Language :: Python :: 3.13",
