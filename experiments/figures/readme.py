@@ -42,7 +42,7 @@ def rows(key: Any, images: Any, labels: Any) -> tuple[Any, Any]:
   keys = jax.random.split(key, 3)
   law = policies.mixup(2.0, stratified=True)  # small lam beside large ones
   options: dict[str, Any] = {"policy": law, "pairing": pairing.roll}
-  plans = [
+  plans: list[jaxmix.Plan] = [
     jaxmix.draw(keys[0], len(images), policy=policies.erm()),
     jaxmix.draw(keys[0], len(images), **options),
     jaxmix.draw_cutmix(keys[1], images.shape, **options),
