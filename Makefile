@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: train test lint docs notebooks clean
+.PHONY: train test lint docs notebooks release-check clean
 
 train: $(VENV)/train.stamp
 	$(BIN)/python -m experiments.main \
@@ -34,6 +34,26 @@ build/colabs/%.ipynb: colabs/%.ipynb | $(VENV)/test.stamp
 	mkdir -p $(@D)
 	$(BIN)/jupyter-execute --output=../$@ $<
 
+# What a release is made of, as a stranger gets it: both archives in build/release,
+# what is said about them, and the library's tests and types against the wheel, in
+# an environment that has nothing else of ours. RELEASE_TESTS picks some of them.
+RELEASE := build/release
+RELEASE_TESTS := $(wildcard tests/*_test.py) tests/audit tests/models tests/theory
+release-check: $(VENV)/release.stamp
+	rm -rf $(RELEASE)
+	$(BIN)/python -m build --outdir $(RELEASE)
+	$(BIN)/twine check --strict $(RELEASE)/*.whl $(RELEASE)/*.tar.gz
+	$(PYTHON) -m venv $(RELEASE)/venv
+	$(RELEASE)/venv/bin/pip install -q -c constraints.txt \
+	  "$$(echo $(RELEASE)/*.whl)[train,test]" pyright[nodejs]
+	mkdir $(RELEASE)/checkout
+	git ls-files | grep -v '^jaxmix/' | tar -c -T - | tar -x -C $(RELEASE)/checkout
+	cd $(RELEASE)/checkout && ../venv/bin/mypy --strict --config-file= \
+	  tests/consumer.py
+	cd $(RELEASE)/checkout && ../venv/bin/pyright \
+	  --pythonpath=../venv/bin/python tests/consumer.py
+	cd $(RELEASE)/checkout && ../venv/bin/python -m pytest $(RELEASE_TESTS)
+
 $(VENV)/python.stamp:
 	$(PYTHON) -m venv $(VENV)
 	touch $@
@@ -44,6 +64,10 @@ $(VENV)/train.stamp: $(VENV)/python.stamp setup.py constraints.txt
 
 $(VENV)/docs.stamp: $(VENV)/python.stamp setup.py constraints.txt
 	$(BIN)/pip install -q -c constraints.txt -e '.[docs]'
+	touch $@
+
+$(VENV)/release.stamp: $(VENV)/python.stamp
+	$(BIN)/pip install -q build twine
 	touch $@
 
 $(VENV)/test.stamp: $(VENV)/python.stamp setup.py constraints.txt

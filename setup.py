@@ -99,7 +99,6 @@ setup(
     "colab": [*COLAB, *TRAIN, "ipywidgets>=8.1"],
   },
   classifiers=[
-    "License :: OSI Approved :: Apache Software License",
     "Programming Language :: Python :: 3.11",
     "Programming Language :: Python :: 3.12",
     "Programming Language :: Python :: 3.13",

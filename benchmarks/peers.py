@@ -1,11 +1,16 @@
-"""Loading of timm and torchvision, also beside a CPU build of PyTorch."""
+"""Loading of timm, torchvision and openmixup beside a CPU build of PyTorch."""
 
 from __future__ import annotations
 
+import functools
 import importlib
+import importlib.metadata
+import importlib.util
 import re
 import sys
+import types
 from typing import Any
+from unittest import mock
 
 # Registrations of operators last as long as their Library.
 _LIBRARIES: list[Any] = []
@@ -45,3 +50,48 @@ def load(name: str) -> Any:
     for module in list(sys.modules):
       if module.partition(".")[0] in ("timm", "torchvision"):
         del sys.modules[module]
+
+
+@functools.cache
+def openmixup(name: str) -> Any:
+  """Returns one of openmixup's mixing functions, read from its file alone.
+
+  Its package imports the compiled operators of mmcv 1, which are built for
+  PyTorch 1; its mixing functions need PyTorch alone, but for one of its own
+  that shuffles over GPUs and is not called here. They move indices and masks
+  to a GPU: where there is none they stay where they are.
+
+  Args:
+    name: of the function and of its file in openmixup/models/augments.
+
+  Raises:
+    ImportError: if openmixup or PyTorch is not installed.
+  """
+  import torch
+
+  try:
+    files = importlib.metadata.distribution("openmixup")
+  except importlib.metadata.PackageNotFoundError as error:
+    raise ImportError("openmixup is not installed.") from error
+  path = files.locate_file(f"openmixup/models/augments/{name}.py")
+  spec = importlib.util.spec_from_file_location(f"openmixup_{name}", str(path))
+  assert spec is not None and spec.loader is not None
+  module = importlib.util.module_from_spec(spec)
+  helpers = types.ModuleType("openmixup.models.utils")
+  for helper in ("batch_shuffle_ddp", "to_2tuple"):
+    setattr(helpers, helper, None)
+  stand_ins = {
+    name: types.ModuleType(name) for name in ("openmixup", "openmixup.models")
+  } | {"openmixup.models.utils": helpers}
+  with mock.patch.dict(sys.modules, stand_ins):
+    spec.loader.exec_module(module)
+  mix = getattr(module, name)
+
+  @functools.wraps(mix)
+  def call(*args: Any, **options: Any) -> Any:
+    if torch.cuda.is_available():
+      return mix(*args, **options)
+    with mock.patch.object(torch.Tensor, "cuda", lambda self: self):
+      return mix(*args, **options)
+
+  return call

@@ -209,6 +209,52 @@ def test_the_home_pages_loss_is_a_loss():
   assert float(loss) == pytest.approx(np.log(3.0), rel=1e-6)
 
 
+def test_the_times_of_the_comparison_are_the_committed_results():
+  text = (DOCS / "compare.md").read_text()
+  results = DOCS.parent / "experiments" / "results" / "benchmarks"
+  kept = lambda name: json.loads((results / name).read_text())["rows"]
+  tables = [
+    [[c.strip() for c in x.strip("|").split(" | ")] for x in block.splitlines()]
+    for block in text.split("## Speed")[1].split("\n\n")
+    if block.startswith("| |")
+  ]
+  mixing, attacks = (table[2:] for table in tables)
+  names = {
+    "timm": ("timm, elem", "timm, batch"),
+    "torchvision": ("torchvision MixUp", "torchvision CutMix"),
+    "PyTorch, as people write it": ("PyTorch",),
+    "PyTorch, torch.compile": ("PyTorch, compiled",),
+    "NumPy, one thread": ("NumPy",),
+    "jaxmix, `unroll=True`": ("jaxmix, unrolled",),
+  }
+  checked = 0
+  for rows, name, tasks, key in (
+    (
+      mixing,
+      "mixing.json",
+      (
+        *("mixup, lam per example", "mixup, lam per batch", "CutMix"),
+        "uint8 -> normalise, mixup -> bfloat16",
+      ),
+      "median_ms",
+    ),
+    (attacks, "attacks.json", ("FGSM", "PGD"), "us_per_example"),
+  ):
+    for title, *cells in rows:
+      for task, cell in zip(tasks, cells, strict=True):
+        found = [
+          row[key]
+          for row in kept(name)
+          if row["task"] == task
+          and row["name"] in names.get(title, (title,))
+          and row[key]
+        ]
+        told = [] if cell == "–" else [cell.replace(",", "")]
+        assert [f"{x:.1f}" for x in found[:1]] == told, (title, task)
+        checked += len(told)
+  assert checked == 32
+
+
 PAGES = ("train", "pod", "explore", "slow", "reproduction")
 
 
@@ -262,7 +308,7 @@ def test_every_number_of_choosing_is_in_a_table():
       "experiments/results/tabular/tabular.md",
       "experiments/results/digits/table.md",
       "docs/performance.md",
-      "README.md",
+      "docs/train.md",
     )
   )
   # Settings, such as a learning rate of 0.003, are not results.

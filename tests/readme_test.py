@@ -1,4 +1,8 @@
-"""Every command and every piece of code in the README runs, at small sizes."""
+"""What the README and the pages it leads to say runs, and is so.
+
+Every command of the README, of docs/train.md and of docs/explore.md, at small
+sizes; the README's code; and the tables that stand in pages.
+"""
 
 import json
 import os
@@ -17,19 +21,22 @@ from experiments.forecast import summary
 
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
+TRAIN = (ROOT / "docs" / "train.md").read_text()
+EXPLORE = (ROOT / "docs" / "explore.md").read_text()
+PERFORMANCE = (ROOT / "docs" / "performance.md").read_text()
 
 
-def blocks(language):
-  return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+def blocks(language, text):
+  return re.findall(rf"```{language}\n(.*?)```", text, re.DOTALL)
 
 
-def commands():
-  lines = [line for block in blocks("bash") for line in block.splitlines()]
+def commands(text):
+  lines = [x for block in blocks("bash", text) for x in block.splitlines()]
   return [re.sub(r"\s+#.*", "", line).strip() for line in lines if line]
 
 
 def test_the_python_runs_and_its_loss_falls():
-  loop, plain = blocks("python")
+  loop, plain = blocks("python", README)
   images = jax.random.normal(jax.random.key(0), (32, 6))
   labels = jnp.argmax(images[:, :3], axis=1)
   names = {
@@ -58,15 +65,19 @@ def test_the_python_runs_and_its_loss_falls():
 
 
 def test_no_command_is_left_untested():
-  assert [command.split(" --")[0] for command in commands()] == [
-    "make train",
-    "make test",
-    "python -m experiments.main",
+  start = lambda text: [command.split(" --")[0] for command in commands(text)]
+  run = "python -m experiments.main"
+  assert start(README) == ["make train", "make test", run]
+  assert start(TRAIN) == [
+    run,
     "python -m experiments.inputs.prepare",
-    "python -m experiments.main",
+    run,
+    run,
     "python -m experiments.report DIR",
-    "python -m experiments.sweep",
   ]
+  assert start(EXPLORE) == ["python -m experiments.sweep"]
+  # The recipe's line is one, wherever it stands.
+  assert commands(README)[2] == commands(TRAIN)[3]
 
 
 def dry_run(target):
@@ -97,6 +108,13 @@ def test_make_test_lints_type_checks_and_tests():
     assert tool in dry_run("test")
 
 
+def test_make_release_check_takes_the_wheel_and_not_the_checkout():
+  lines = dry_run("release-check").replace("\\\n", "")
+  for tool in ("-m build", "twine check", "mypy --strict", "pyright", "pytest"):
+    assert tool in lines
+  assert "grep -v '^jaxmix/'" in lines
+
+
 def run(command, *extra):
   words = [sys.executable, *shlex.split(command)[1:], *extra]
   done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True)
@@ -114,7 +132,7 @@ def test_the_imagenet_commands_from_a_folder_to_a_report(tmp_path):
     for k in range(20):
       pixels = generator.integers(0, 256, (80, 96, 3)).astype(np.uint8)
       image.fromarray(pixels).save(tmp_path / "jpegs" / label / f"{k}.jpg")
-  full, prepare, smoke, report = commands()[2:6]
+  _, prepare, smoke, full, report = commands(TRAIN)
 
   def local(command, workdir):
     for word, path in (
@@ -157,7 +175,7 @@ def test_a_sweep_over_a_table_of_ones_own(tmp_path):
     colour, kind = ("red", "blue")[int(c > 0)], ("fox", "owl")[int(a + b > 0)]
     lines.append(f"{a:.3f},{b:.3f},{colour},{kind}")
   (tmp_path / "mine.csv").write_text("\n".join(lines))
-  (command,) = (c for c in commands() if "experiments.sweep" in c)
+  (command,) = commands(EXPLORE)
   command = command.replace("TABLE", str(tmp_path / "mine.csv"))
   command = command.replace("COLUMN", "kind").replace(
     "DIR", str(tmp_path / "d")
@@ -172,7 +190,7 @@ def test_a_sweep_over_a_table_of_ones_own(tmp_path):
 def test_the_table_is_the_committed_result():
   table = (ROOT / "experiments/results/digits/table.md").read_text()
   rows = [line for line in table.splitlines() if line.startswith("| ")][1:]
-  shown = [line for line in README.splitlines() if line.startswith("| ")]
+  shown = [line for line in TRAIN.splitlines() if line.startswith("| ")]
   squeeze = lambda line: [cell.strip() for cell in line.split("|")[1:-1]]
   shown = [squeeze(line) for line in shown]
   for row in map(squeeze, rows):
@@ -185,7 +203,7 @@ def test_the_forecasts_are_the_committed_results():
   files = sorted((ROOT / "experiments/results/forecast").glob("*_*.json"))
   results = [json.loads(file.read_text()) for file in files]
   assert results
-  lines = README.splitlines()
+  lines = PERFORMANCE.splitlines()
   for line in summary.markdown(results).splitlines():
     assert line in lines, line
 

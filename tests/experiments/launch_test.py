@@ -717,11 +717,10 @@ def test_what_is_not_set_and_what_is_not_known_is_said(cloud):
   assert cloud.calls == []
 
 
-def test_the_readme_goes_from_an_empty_project_to_the_deleted_slice(cloud):
-  """Every line of its sh block, against the same gcloud."""
-  (block,) = re.findall(
-    r"```sh\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL
-  )
+def test_the_page_goes_from_an_empty_project_to_the_deleted_slice(cloud):
+  """Every line of its blocks, against the same gcloud."""
+  text = (ROOT / "docs" / "pod.md").read_text()
+  block = "".join(re.findall(r"```(?:ba)?sh\n(.*?)```", text, re.DOTALL))
   cloud.write("plan", "75\ngone\n0\n")
   done = subprocess.run(
     ["bash", "-euc", block],
