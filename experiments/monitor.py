@@ -4,8 +4,8 @@ Once an evaluation, on the live weights in evaluation mode, the terms of Lemma
 3.1 of Zhang et al. (2021), the radius of their Theorems 3.1 and 3.3, and the
 coefficients of MixupE's eq. (3), under the law of the run's own method. The
 second-order terms are estimated along a few random directions, and the lines
-say by how much they may be off; along all of them a call costs what tens of
-training steps do.
+say by how much they may be off; along all of them a call costs ten times as
+much.
 """
 
 from __future__ import annotations

@@ -20,6 +20,7 @@ import optax
 
 from experiments.figures import drawing, networks
 from jaxmix import policies, theory
+from jaxmix.theory import moments
 
 POINTS = np.array([[0.0], [1.0], [2.0]])
 LABELS = np.array([0, 1, 0])
@@ -35,7 +36,7 @@ def mixtures(policy: policies.MixingPolicy | None) -> dict[str, np.ndarray]:
   if policy is None:
     lam, prob = np.array([1.0]), np.array([1.0])
   else:
-    lam, _, prob = map(np.asarray, policy.quadrature(NODES))
+    lam, _, prob = map(np.asarray, moments.quadrature(policy, NODES))
   lam = lam[:, None, None]
   x, y = POINTS[:, 0], LABELS.astype(float)
   mix = lambda v: (lam * v[:, None] + (1.0 - lam) * v[None]).reshape(-1)
@@ -185,14 +186,14 @@ def draw(result: dict[str, Any]) -> Figure:
     for name, curves in result["networks"].items():
       if name != "ERM":
         values = np.asarray(curves)[:, middle]
-        label = "networks" if name == str(ALPHAS[0]) else None
+        first = name == str(ALPHAS[0])
         axes.plot(
           [float(name)] * len(values),
           values,
           "x",
           color="0.2",
           markersize=5,
-          label=label,
+          label="networks" if first else None,
         )
     axes.axhline(0.5, color="0.6", linewidth=0.8)
     axes.set(
