@@ -1,4 +1,4 @@
-"""What runs came to: a table, every number behind it, and two figures."""
+"""What runs came to: a table, every number behind it, figures, and a page."""
 
 from __future__ import annotations
 
@@ -10,8 +10,10 @@ from experiments.report import (
   against,
   figures,
   measures,
+  page,
   reliability,
   runs,
+  summary,
   table,
 )
 from experiments.workdir import storage
@@ -31,8 +33,10 @@ def write(
   names and order: [{"name": ..., "folder": ..., "seeds": [...]}, ...].
 
   Writes table.md, summary.json (both weights, every seed; null is what was not
-  measured or is not finite), curves.png and results.png; and reliability.png,
-  of classes, if the runs left what it is drawn of.
+  measured or is not finite), curves.png and results.png; reliability.png, of
+  classes, if the runs left what it is drawn of, and against.png, if rows differ
+  in alpha or eta alone; and report.html, one file with the table, which a click
+  on a column's head sorts, all plots, and what the runs were made with.
 
   Args:
     workdirs: the runs' folders, or folders above them.
@@ -69,12 +73,16 @@ def write(
     f"\n**Warning:** {table.escaped(warning)}\n" for warning in warnings
   )
   (out / "table.md").write_text(text)
-  (out / "summary.json").write_text(table.summary(groups, warnings, out))
+  (out / "summary.json").write_text(summary.written(groups, warnings, out))
   figures.draw(groups, weights, out)
-  names = ["table.md", "summary.json", "curves.png", "results.png"]
+  pictures = dict(figures.CAPTIONS)
   for picture in (reliability, against):
     if picture.draw(groups, weights, out):
-      names.append(picture.NAME)
+      pictures[picture.NAME] = picture.CAPTION
+  (out / page.NAME).write_text(
+    page.written(groups, weights, warnings, pictures, out), encoding="utf-8"
+  )
+  names = ["table.md", page.NAME, "summary.json", *pictures]
   return text + "\n" + "\n".join(str(out / name) for name in names)
 
 

@@ -20,6 +20,10 @@ from experiments.report import figures, measures
 from experiments.report.runs import Group
 
 NAME = "against.png"
+CAPTION = (
+  "Rows that differ in one key alone, by its value: means over seeds, with "
+  "their standard errors."
+)
 KEYS = ("alpha", "eta")
 _FEWEST = 3  # values: of two, results.png says as much
 

@@ -16,6 +16,12 @@ import numpy as np
 from experiments.report import measures
 from experiments.report.runs import Group
 
+CAPTIONS = {
+  "curves.png": "On the way: means over seeds by the training step. Bands are "
+  "their standard errors.",
+  "results.png": "At the end: a ring is a seed, a dot the mean over seeds, a "
+  "bar its standard error.",
+}
 # Okabe and Ito's colours, less the yellow that white paper swallows.
 _COLORS = "000000 E69F00 56B4E9 009E73 0072B2 D55E00 CC79A7"
 STYLE: dict[Any, Any] = {
@@ -39,11 +45,16 @@ def draw(groups: Sequence[Group], weights: str, out: pathlib.Path) -> None:
     _results(groups, weights).savefig(out / "results.png")
 
 
+def title(groups: Sequence[Group]) -> str:
+  """Returns what all rows are about: the data set, and the models."""
+  models = {one.first.config["model"] for one in groups}
+  return ", ".join([groups[0].first.config["dataset"], *sorted(models)])
+
+
 def _figure(groups: Sequence[Group], height: float) -> Figure:
   figure = Figure(figsize=(8.0, height), layout="constrained")
-  models = {one.first.config["model"] for one in groups}
-  title = ", ".join([groups[0].first.config["dataset"], *sorted(models)])
-  figure.suptitle(f"{title}: mean ± standard error over seeds", fontsize=10)
+  of = title(groups)
+  figure.suptitle(f"{of}: mean ± standard error over seeds", fontsize=10)
   return figure
 
 
@@ -69,9 +80,9 @@ def _curves(groups: Sequence[Group], weights: str) -> Figure:
     axes.set_xlabel("training step")
     # Where there is a test part, it was not looked at on the way.
     validated = groups[0].first.test is not None
-    title = measure.title
+    label = measure.title
     axes.set_ylabel(
-      title.replace("test ", "validation ") if validated else title
+      label.replace("test ", "validation ") if validated else label
     )
     axes.set_xlim(left=0)
     axes.xaxis.set_major_locator(ticker.MaxNLocator(4, steps=[1, 2, 5, 10]))
@@ -103,8 +114,8 @@ def _results(groups: Sequence[Group], weights: str) -> Figure:
       if len(per_seed) > 1:
         heights = [i + 0.22] * len(per_seed)
         axes.scatter([*per_seed.values()], heights, s=9, fc="none", ec=f"C{i}")
-    title = measure.title.replace(" = ", "\u00a0=\u00a0")
-    axes.set_xlabel(textwrap.fill(title, 24, break_on_hyphens=False))
+    label = measure.title.replace(" = ", "\u00a0=\u00a0")
+    axes.set_xlabel(textwrap.fill(label, 24, break_on_hyphens=False))
     axes.xaxis.set_major_locator(ticker.MaxNLocator(3))
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", visible=False)

@@ -1,48 +1,94 @@
-"""The comparison table (table.md) and every number behind it (summary.json)."""
+"""The comparison table, and how table.md writes it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-import json
+from collections.abc import Callable, Sequence
 import math
-import os
-import pathlib
 import re
-from typing import Any
+from typing import NamedTuple
 
-import numpy as np
-
-from experiments import tasks
 from experiments.report import measures
 from experiments.report.measures import Statistic
 from experiments.report.runs import Group, in_a_line
-from experiments.tasks import Measure, attacks
+from experiments.tasks import Measure
 
 
-def markdown(groups: Sequence[Group], weights: str) -> str:
-  """Returns the table, padded so that it also reads as text, and its notes."""
+class Cell(NamedTuple):
+  """A cell of the table.
+
+  Attributes:
+    text: what it shows.
+    value: the number that it shows, None where it shows none.
+    best: whether it is the column's best mean.
+    note: what is said after it.
+  """
+
+  text: str
+  value: float | None = None
+  best: bool = False
+  note: str = ""
+
+
+class Table(NamedTuple):
+  """The table, however it is written.
+
+  Attributes:
+    columns: (head, cells, a row each), the rows' names first.
+    notes: sentences on what the numbers are.
+  """
+
+  columns: list[tuple[str, list[Cell]]]
+  notes: list[str]
+
+
+def compare(
+  groups: Sequence[Group], weights: str, written: Callable[[str], str]
+) -> Table:
+  """Returns the table of some rows.
+
+  Args:
+    groups: the rows.
+    weights: "polyak" or "live".
+    written: puts a name, of which nobody knows what it holds, into a text.
+  """
   shown = measures.measured(groups, weights)
   columns = [
-    ["method", *(escaped(one.name) for one in groups)],
-    ["runs", *(str(len(one.runs)) for one in groups)],
+    ("method", [Cell(written(one.name)) for one in groups]),
+    ("runs", [Cell(str(len(one.runs)), len(one.runs)) for one in groups]),
   ]
   for measure in shown:
     numbers = [measures.last(measure, one, weights) for one in groups]
-    columns.append([measure.title, *_cells(numbers, measure)])
-  baseline = _baseline(groups)
+    columns.append((measure.title, _cells(numbers, measure)))
+  baseline = baseline_of(groups)
   if baseline:
     differences = [measures.paired(one, baseline, weights) for one in groups]
     first = baseline.measures[0]
     cells = _cells(differences, first, signed=True)
     for i, (one, number) in enumerate(zip(groups, differences, strict=True)):
       if number and len(number.per_seed) < len(one.runs):
-        cells[i] += f" ({len(number.per_seed)} of {len(one.runs)} runs)"
+        note = f" ({len(number.per_seed)} of {len(one.runs)} runs)"
+        cells[i] = cells[i]._replace(note=note)
     named = first._replace(
-      name=f"{first.name.removeprefix('test ')} − {escaped(baseline.name)}, "
+      name=f"{first.name.removeprefix('test ')} − {written(baseline.name)}, "
       "paired"
     )
-    columns.append([named.title, *cells])
+    columns.append((named.title, cells))
+  marked = any(cell.best for _, cells in columns for cell in cells)
+  return Table(
+    columns, _notes(groups, baseline, weights, shown, marked, written)
+  )
 
+
+def markdown(groups: Sequence[Group], weights: str) -> str:
+  """Returns the table, padded so that it also reads as text, and its notes."""
+  told = compare(groups, weights, escaped)
+  columns = [
+    [
+      head,
+      *(f"**{c.text}**{c.note}" if c.best else c.text + c.note for c in cells),
+    ]
+    for head, cells in told.columns
+  ]
   widths = [max(map(len, column)) for column in columns]
   lines = [
     [row[0].ljust(widths[0]), *map(str.rjust, row[1:], widths[1:])]
@@ -51,8 +97,7 @@ def markdown(groups: Sequence[Group], weights: str) -> str:
   rule = ["-" * widths[0], *("-" * (width - 1) + ":" for width in widths[1:])]
   lines.insert(1, rule)
   text = "".join(f"| {' | '.join(line)} |\n" for line in lines)
-  marked = "**" in text
-  return f"{text}\n{_notes(groups, baseline, weights, shown, marked)}\n"
+  return f"{text}\n{' '.join(told.notes)}\n"
 
 
 def escaped(text: str) -> str:
@@ -64,7 +109,7 @@ def escaped(text: str) -> str:
   return re.sub(r"[\\`*|$\[\]~]|(?<![^\W_])_|_(?![^\W_])", r"\\\g<0>", text)
 
 
-def _baseline(groups: Sequence[Group]) -> Group | None:
+def baseline_of(groups: Sequence[Group]) -> Group | None:
   """The first row of several that trained with plain mixup."""
   for one in groups:
     config = one.first.config
@@ -78,7 +123,7 @@ def _cells(
   measure: Measure,
   *,
   signed: bool = False,
-) -> list[str]:
+) -> list[Cell]:
   """Formats a column; bold is what shows the best mean, ties included.
 
   A signed column holds differences, of which only improvements can be bold.
@@ -97,7 +142,7 @@ def _cells(
   cells = []
   for number in numbers:
     if number is None:
-      cells.append("—")
+      cells.append(Cell("—"))
       continue
     # Adding 0 turns a rounded -0 into 0.
     mean = round(number.mean, decimals) + 0.0
@@ -105,7 +150,7 @@ def _cells(
     text = f"{mean:{sign}.{decimals}f}".replace("-", "−")
     if number.standard_error is not None:
       text += f" ± {number.standard_error:.{decimals}f}"
-    cells.append(f"**{text}**" if to_choose and mean == best else text)
+    cells.append(Cell(text, number.mean, to_choose and mean == best))
   return cells
 
 
@@ -115,13 +160,14 @@ def _notes(
   weights: str,
   shown: Sequence[Measure],
   marked: bool,
-) -> str:
-  """What the table's numbers are, as one paragraph."""
+  written: Callable[[str], str],
+) -> list[str]:
+  """What the table's numbers are, in sentences."""
   steps = {one.name: one.first.config["total_steps"] for one in groups}
   after = f"{max(steps.values()):,} steps"
   if len(set(steps.values())) > 1:
     each = ", ".join(
-      f"{number:,} ({escaped(name)})" for name, number in steps.items()
+      f"{number:,} ({written(name)})" for name, number in steps.items()
     )
     after = f"training lengths that differ: {each} steps"
   which = {
@@ -131,7 +177,7 @@ def _notes(
   run = groups[0].first
   notes = [
     f"On {run.last['examples']:,.0f} test examples of "
-    f"{escaped(run.config['dataset'])}, after {after}, with {which}."
+    f"{written(run.config['dataset'])}, after {after}, with {which}."
   ]
   averaged = {one.first.config["evaluation_mean"] for one in groups}
   if averaged != {1}:
@@ -155,68 +201,7 @@ def _notes(
     first = baseline.measures[0]
     notes.append(
       f"The last column is the mean over seeds of the {first.name} less that "
-      f"of {escaped(baseline.name)} with the same seed: "
+      f"of {written(baseline.name)} with the same seed: "
       f"{'below' if first.better == 'lower' else 'above'} 0, better."
     )
-  return " ".join(notes)
-
-
-def summary(
-  groups: Sequence[Group], warnings: Sequence[str], out: pathlib.Path
-) -> str:
-  """Returns every number, with both weights, as summary.json holds it.
-
-  Strict JSON: null is what was not measured, or what is not finite. Folders are
-  relative to `out`; "made_with" lists the runs' different provenances.
-  """
-  baseline, run = _baseline(groups), groups[0].first
-  made_with: list[dict[str, Any]] = []
-  for one in groups:
-    for each in one.runs.values():
-      for made in each.made_with:
-        # Where a start began says nothing about what it was made with.
-        made = {k: v for k, v in made.items() if k != "from_step"}
-        if made not in made_with:
-          made_with.append(made)
-  told = {
-    "dataset": run.config["dataset"],
-    "examples": round(run.last["examples"]),
-    "baseline": baseline.name if baseline else None,
-    "made_with": made_with,
-    "groups": [_described(one, baseline, out) for one in groups],
-    "warnings": list(warnings),
-  }
-  finite = json.loads(json.dumps(told), parse_constant=lambda name: None)
-  return json.dumps(finite, indent=2, ensure_ascii=False) + "\n"
-
-
-def _described(
-  one: Group, baseline: Group | None, out: pathlib.Path
-) -> dict[str, Any]:
-  config = one.first.config
-  row: dict[str, Any] = {
-    "name": one.name,
-    "method": config["method"],
-    "seeds": list(one.runs),
-    "folders": [os.path.relpath(run.folder, out) for run in one.runs.values()],
-    "total_steps": config["total_steps"],
-    **attacks.setting(config),
-  }
-  own = {measure.key: measure for measure in one.measures}
-  for weights in measures.PREFIXES:
-    numbers = {
-      m.key: measures.last(own.get(m.key, m), one, weights)
-      for m in tasks.every(config)
-    }
-    if baseline:
-      difference = measures.paired(one, baseline, weights)
-      numbers[f"{one.measures[0].key}_less_baseline"] = difference
-    row[weights] = {
-      key: number and number._asdict() for key, number in numbers.items()
-    }
-  speeds = {s: run.speed for s, run in one.runs.items() if run.speed}
-  row["images_per_second"] = {
-    "median": float(np.median(list(speeds.values()))) if speeds else None,
-    "per_seed": speeds,
-  }
-  return row
+  return notes

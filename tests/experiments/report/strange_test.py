@@ -48,6 +48,11 @@ def test_a_runs_name_is_shown_and_never_acted_on(
   assert "not started" in text
   summary = json.loads((tmp_path / "out" / "summary.json").read_text())
   assert summary["groups"][0]["name"] == re.sub(r"[\n\x1b]", " ", name)
+  page = (tmp_path / "out" / "report.html").read_text()
+  heads = re.findall(r'<th scope="(?:row|col)">([^<>]*)</th>', page)
+  # The first row's; a column's head has it too, and the only script is ours.
+  assert html.unescape(heads[-2]) == re.sub(r"[\n\x1b]", " ", name)
+  assert page.count("<script") == 1 and "\x1b" not in page
 
 
 def test_figures_draw_any_name(tmp_path, make_run, figures):

@@ -5,11 +5,12 @@ import pytest
 from experiments import report
 
 
-def test_writes_four_files_and_names_them(two, figures):
+def test_writes_five_files_and_names_them(two, figures):
   out = two / "deep" / "out"
   text = report.write([str(two)], str(out))
-  names = ["table.md", "summary.json", "curves.png", "results.png"]
-  assert text.splitlines()[-4:] == [str(out / name) for name in names]
+  names = ["table.md", "report.html", "summary.json"]
+  names += ["curves.png", "results.png"]
+  assert text.splitlines()[-5:] == [str(out / name) for name in names]
   assert sorted(p.name for p in out.iterdir()) == sorted(names)
   assert text.startswith((out / "table.md").read_text())
 
