@@ -1,13 +1,9 @@
 """Why graph networks collapse: what is seen of runs, by hand and for real."""
 
-import pathlib
-
 import numpy as np
-import pytest
 
 from experiments.studies import collapse
 
-DATA = pathlib.Path(__file__).parents[4] / "shared" / "data" / "tudataset"
 # Two runs at three looks: the second is constant from the second look on.
 TOLD = {
   "epochs": [10, 20, 30],
@@ -29,9 +25,10 @@ def test_the_table_and_its_caption_say_the_numbers():
   )
 
 
-@pytest.mark.skipif(not DATA.exists(), reason="TUDataset is not at hand")
-def test_runs_of_a_data_set_are_looked_at(tmp_path):
-  told = collapse.train("mutag", str(DATA), tmp_path, smoke=True)
+def test_runs_of_a_data_set_are_looked_at(shared, tmp_path):
+  told = collapse.train(
+    "mutag", f"{shared('tudataset')}/tudataset", tmp_path, smoke=True
+  )
   (seen,) = told.values()
   assert seen["epochs"] == [3]
   assert np.shape(seen["dead"]) == (1, 2)

@@ -1,7 +1,6 @@
 """MixupE's table 6: the two choices, and what has collapsed, by hand."""
 
 import json
-import pathlib
 import subprocess
 import sys
 
@@ -10,8 +9,6 @@ import pytest
 
 from experiments.studies import graphs
 from experiments.sweep import grid
-
-DATA = pathlib.Path(__file__).parents[4] / "shared" / "data" / "tudataset"
 
 
 def result(fold, validation, test, **keys):
@@ -95,9 +92,8 @@ def test_a_constant_output_has_one_classs_share_in_both_parts():
   assert graphs.has_collapsed({"fold": 0, "diverged_at": 5}, known)
 
 
-@pytest.mark.skipif(not DATA.exists(), reason="TUDataset is not at hand")
-def test_the_runs_of_a_data_set_are_two_forms_of_three_methods():
-  base, grids = graphs.sweeps("mutag", str(DATA))
+def test_the_runs_of_a_data_set_are_two_forms_of_three_methods(shared):
+  base, grids = graphs.sweeps("mutag", f"{shared('tudataset')}/tudataset")
   points = grid.points(grids, base)
   assert len(points) == 2 * 10 * (1 + 1 + 2)
   config = points[0].config
@@ -108,12 +104,14 @@ def test_the_runs_of_a_data_set_are_two_forms_of_three_methods():
   assert told["test"].sum() == 1.0 and len(told["test"]) == 2
 
 
-@pytest.mark.skipif(not DATA.exists(), reason="TUDataset is not at hand")
-def test_the_command_makes_table_numbers_and_picture(tmp_path):
+def test_the_command_makes_table_numbers_and_picture(shared, tmp_path):
   command = [
     sys.executable,
     *("-m", "experiments.studies.graphs", "--smoke", "--sets=mutag"),
-    *(f"--data_dir={DATA}", f"--workdir={tmp_path / 'runs'}"),
+    *(
+      f"--data_dir={shared('tudataset')}/tudataset",
+      f"--workdir={tmp_path / 'runs'}",
+    ),
     f"--out={tmp_path / 'out'}",
   ]
   subprocess.run(command, check=True, capture_output=True)

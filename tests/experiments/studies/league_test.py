@@ -1,7 +1,6 @@
 """The league: what it makes of results, by hand, and on a real set."""
 
 import json
-import pathlib
 import subprocess
 import sys
 
@@ -12,8 +11,6 @@ from scipy import stats
 from experiments.configs import common
 from experiments.studies import comparison, league
 from experiments.sweep import selection
-
-UCI = pathlib.Path(__file__).parents[4] / "shared" / "data" / "uci"
 
 
 def one(metric="error (%)", **tests):
@@ -170,12 +167,13 @@ def test_validation_chooses_and_other_seeds_test():
   ]
 
 
-@pytest.mark.skipif(not UCI.exists(), reason="UCI's files are not at hand")
-def test_the_command_makes_league_numbers_and_picture(tmp_path, monkeypatch):
+def test_the_command_makes_league_numbers_and_picture(
+  shared, tmp_path, monkeypatch
+):
   command = [
     sys.executable,
     *("-m", "experiments.studies.league", "--smoke", "--sets=iris"),
-    *(f"--data_dir={UCI}", f"--workdir={tmp_path / 'runs'}"),
+    *(f"--data_dir={shared('uci')}/uci", f"--workdir={tmp_path / 'runs'}"),
     f"--out={tmp_path / 'out'}",
   ]
   monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")

@@ -1,7 +1,6 @@
 """MixupE's table 4: what it makes of results, by hand, and on a real set."""
 
 import json
-import pathlib
 import subprocess
 import sys
 
@@ -10,8 +9,6 @@ import pytest
 from experiments.configs import common
 from experiments.studies import tabular, three
 from experiments.sweep import grid
-
-UCI = pathlib.Path(__file__).parents[4] / "shared" / "data" / "uci"
 
 
 def result(validation, test, **keys):
@@ -76,12 +73,11 @@ def test_the_grid_is_the_papers():
   assert (config.optimizer, config.schedule) == ("adam", "constant")
 
 
-@pytest.mark.skipif(not UCI.exists(), reason="UCI's files are not at hand")
-def test_the_command_makes_table_numbers_and_picture(tmp_path):
+def test_the_command_makes_table_numbers_and_picture(shared, tmp_path):
   command = [
     sys.executable,
     *("-m", "experiments.studies.tabular", "--smoke", "--sets=iris"),
-    *(f"--data_dir={UCI}", f"--workdir={tmp_path / 'runs'}"),
+    *(f"--data_dir={shared('uci')}/uci", f"--workdir={tmp_path / 'runs'}"),
     f"--out={tmp_path / 'out'}",
   ]
   subprocess.run(command, check=True, capture_output=True)
