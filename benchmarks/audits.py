@@ -167,15 +167,24 @@ KNOWN = pathlib.Path(__file__).parents[1] / (
 )
 
 
+def installed(distribution: str) -> str:
+  """Returns its version; of what is not installed says so, and returns ""."""
+  try:
+    return importlib.metadata.version(distribution)
+  except importlib.metadata.PackageNotFoundError:
+    if distribution == "jaxmix":  # a checkout
+      return jaxmix.__version__
+    print(f"{distribution} is not installed.")
+    return ""
+
+
 def audited(only: str) -> Iterator[dict]:
   """Audits what is installed and has `only` in its name; a row a function."""
   for name, (distribution, fn, options) in PEERS.items():
     if only not in name:
       continue
-    try:
-      version = importlib.metadata.version(distribution)
-    except importlib.metadata.PackageNotFoundError:
-      print(f"{distribution} is not installed.")
+    version = installed(distribution)
+    if not version:
       continue
     fn.__name__ = name
     report = jaxmix.audit(fn, **{"kind": "torch", "draws": 1024, **options})
@@ -223,12 +232,8 @@ def repeated(only: str, seeds: int, found: dict[str, dict]) -> Iterator[str]:
       )
       if row["seeds"] >= min(end, seeds):
         continue
-      try:
-        version = importlib.metadata.version(distribution)
-      except importlib.metadata.PackageNotFoundError:
-        version = jaxmix.__version__ if distribution == "jaxmix" else ""
+      version = installed(distribution)
       if not version:
-        print(f"{distribution} is not installed.")
         continue
       fn.__name__ = name if distribution != "jaxmix" else fn.__name__
       known = faults.get(name, set())

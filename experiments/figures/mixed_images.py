@@ -30,7 +30,7 @@ from jaxmix import pairing, policies
 
 CLASSES = (
   # Short: two of them and their weights stand above an image.
-  *("top", "trousers", "jumper", "dress", "coat"),
+  *("top", "pants", "jumper", "dress", "coat"),
   *("sandal", "shirt", "shoe", "bag", "boot"),
 )
 COLUMNS = 8

@@ -15,16 +15,11 @@ import jax
 import jax.numpy as jnp
 
 from experiments import cli
-from experiments.figures import pictures
+from experiments.figures import mixed_images, pictures
 from experiments.workdir import storage
 import jaxmix
 from jaxmix import pairing, policies
 
-# Short, as two stand above an image.
-NAMES = (
-  *("top", "pants", "jumper", "dress", "coat"),
-  *("sandal", "shirt", "shoe", "bag", "boot"),
-)
 COLUMNS = 6
 
 
@@ -61,7 +56,9 @@ def main() -> None:
   first = [int(jnp.argmax(labels == k)) for k in (9, 3, 8, 1, 5, 2)]
   images, labels = jnp.asarray(images)[jnp.array(first)], labels[first]
   batch = rows(jax.random.key(SEED.value), images, jnp.asarray(labels))
-  figure = jaxmix.show(batch, names=NAMES, columns=COLUMNS, limit=4 * COLUMNS)
+  figure = jaxmix.show(
+    batch, names=mixed_images.CLASSES, columns=COLUMNS, limit=4 * COLUMNS
+  )
   figure.savefig(folder / "mixed.png", dpi=80)
 
 

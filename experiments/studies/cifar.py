@@ -26,15 +26,13 @@ from ml_collections import ConfigDict
 
 from experiments.configs import cifar10
 from experiments.studies import rows, small
+from experiments.studies.ablation import CONTROL, ETA, FULL
 
 SETS = ("cifar10",)
 # ResNet-20's blocks, pre-activated, on images halved at the stem.
 NETWORK = {**small.NETWORK, "stage_sizes": (3, 3, 3)}
 EPOCHS = 12.0
 SEEDS = 3
-ETA = 0.3
-CONTROL = "Mixup, clean pass, η = 0"
-FULL = f"MixupE, η = {ETA:g}"
 ROWS = rows.Rows(
   {
     "ERM": {"method": "erm"},

@@ -15,6 +15,7 @@ from experiments import cli
 from experiments.figures import drawing
 from experiments.studies import options
 from experiments.sweep import grid, results, together, training
+from experiments.sweep.selection import Estimate
 from experiments.workdir import provenance, storage
 
 Summary = Mapping[str, Any]
@@ -91,6 +92,22 @@ def rounded(value: Any) -> float | None:
   """A number as JSON files hold it; None where it is not finite."""
   number = float(f"{float(value):.5g}")
   return number if abs(number) < float("inf") else None
+
+
+def told(number: Estimate) -> dict[str, Any]:
+  """An estimate as JSON files hold it."""
+  return {
+    name: value if isinstance(value, int) else rounded(value)
+    for name, value in number._asdict().items()
+  }
+
+
+def shown(told: Mapping[str, Any], decimals: int) -> str:
+  """A mean and its standard error as tables have them."""
+  text = f"{told['mean']:.{decimals}f}"
+  if told["standard_error"] is not None:
+    text += f" ± {told['standard_error']:.{decimals}f}"
+  return text.replace("-", "−")
 
 
 def interval(told: Mapping[str, Any], decimals: int) -> str:

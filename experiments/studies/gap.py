@@ -100,13 +100,13 @@ def summarize(found: Sequence[results.Result]) -> dict[str, Any]:
       del runs[title]
       continue
     told[title] = {
-      name: rows.told(selection.estimate([of(r) for r in own.values()]))
+      name: command.told(selection.estimate([of(r) for r in own.values()]))
       for name, of in MEASURES.items()
     }
 
   def differences(ours: str, theirs: str) -> dict[str, Any]:
     return {
-      name: rows.told(
+      name: command.told(
         selection.estimate(
           [of(runs[ours][k]) - of(runs[theirs][k]) for k in runs[ours]]
         )
@@ -175,7 +175,7 @@ def markdown(summary: Mapping[str, Any]) -> str:
   for name, one in summary.items():
     for title, row in one["rows"].items():
       values = [
-        rows.shown(row[measure], 2 if measure == "test_error" else 3)
+        command.shown(row[measure], 2 if measure == "test_error" else 3)
         for measure in MEASURES
         if measure in row
       ] or [f"{row['diverged']} diverged", "—", "—", "—"]

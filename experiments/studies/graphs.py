@@ -189,11 +189,9 @@ def summarize(
         if title == "ERM":
           reference[way] = errors
         else:
-          less = selection.estimate(errors - reference[way])
-          methods[title][way]["difference"] = {
-            key: command.rounded(getattr(less, key))
-            for key in ("mean", "low", "high")
-          }
+          methods[title][way]["difference"] = command.told(
+            selection.estimate(errors - reference[way])
+          )
     scales[f"{scale:g}"] = methods
   seconds = round(sum(result["seconds"] for result in found))
   return {"scales": scales, "seconds": seconds}

@@ -126,13 +126,15 @@ def summarize(rows: Rows, found: Sequence[results.Result]) -> dict[str, Any]:
       continue
     validation = [error(result["validation"]) for result in runs.values()]
     own |= {
-      "error": told(selection.tested(runs, error)),
-      "validation_error": told(selection.estimate(validation)),
-      "loss": told(selection.tested(runs, lambda part: part["loss"])),
+      "error": command.told(selection.tested(runs, error)),
+      "validation_error": command.told(selection.estimate(validation)),
+      "loss": command.told(selection.tested(runs, lambda part: part["loss"])),
     }
     if all("calibration_error" in r["test"] for r in runs.values()):
       calibration = lambda part: 100.0 * part["calibration_error"]
-      own["calibration_error"] = told(selection.tested(runs, calibration))
+      own["calibration_error"] = command.told(
+        selection.tested(runs, calibration)
+      )
   for name, theirs in rows.against.items():
     if theirs not in whole:
       continue
@@ -145,25 +147,14 @@ def summarize(rows: Rows, found: Sequence[results.Result]) -> dict[str, Any]:
       [comparison.p_value(one) for one in differences.values()]
     )
     for (title, one), p in zip(differences.items(), corrected, strict=True):
-      told_rows[title][_field(name)] = told(one) | {"p": command.rounded(p)}
+      told_rows[title][_field(name)] = command.told(one) | {
+        "p": command.rounded(p)
+      }
   return {
     "rows": told_rows,
     "seeds": len({result["seed"] for result in found}),
     "seconds": round(sum(result["seconds"] for result in found)),
   }
-
-
-def told(one: selection.Estimate) -> dict[str, float | None]:
-  """An estimate as JSON files hold it."""
-  return {name: command.rounded(value) for name, value in one._asdict().items()}
-
-
-def shown(one: Mapping[str, Any], decimals: int) -> str:
-  """A mean and its standard error as tables have them."""
-  text = f"{one['mean']:.{decimals}f}"
-  if one["standard_error"] is not None:
-    text += f" ± {one['standard_error']:.{decimals}f}"
-  return text.replace("-", "−")
 
 
 def markdown(rows: Rows, summary: Summary) -> str:
@@ -180,10 +171,12 @@ def markdown(rows: Rows, summary: Summary) -> str:
         line.append(f"{row['diverged']} diverged")
         lines.append([*line, *["—"] * (len(head) - len(line))])
         continue
-      line.append(shown(row["error"], 2))
+      line.append(command.shown(row["error"], 2))
       for against in rows.against:
         line += _difference(row.get(_field(against)))
-      lines.append([*line, shown(row["loss"], 3), f"{row['seconds']:.0f}"])
+      lines.append(
+        [*line, command.shown(row["loss"], 3), f"{row['seconds']:.0f}"]
+      )
   legend = (
     "± is the standard error over seeds; differences are paired by seed, with "
     "intervals of 95 % by Student's t and p by Holm's correction over the "

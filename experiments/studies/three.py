@@ -11,7 +11,6 @@ import numpy as np
 from experiments.figures import drawing
 from experiments.studies import command
 from experiments.sweep import results, selection
-from experiments.sweep.selection import Estimate
 
 METHODS = {"ERM": "erm", "Mixup": "mixup", "MixupE": "mixupe"}
 # Of a result's test part -> title, scale.
@@ -57,14 +56,15 @@ def summarize(found: Sequence[results.Result]) -> dict[str, Any]:
       "cell": {k: v for k, v in cell.items() if k != "method"},
       "validation_error": command.rounded(np.mean(validation)),
       "test": {
-        name: _told(selection.tested(by_run, metric(name))) for name in METRICS
+        name: command.told(selection.tested(by_run, metric(name)))
+        for name in METRICS
       },
     }
   return {
     "methods": methods,
     "differences": {
       f"{ours} - {theirs}": {
-        name: _told(
+        name: command.told(
           selection.paired(chosen[ours], chosen[theirs], metric(name))
         )
         for name in METRICS
@@ -99,7 +99,9 @@ def markdown(summary: Mapping[str, Any], what: str = "data set") -> str:
     first.append(
       [
         name,
-        *(_shown(methods[title]["test"]["error"], 2) for title in METHODS),
+        *(
+          command.shown(methods[title]["test"]["error"], 2) for title in METHODS
+        ),
         f"{cells['Mixup']['alpha']:g}",
         f"{cells['MixupE']['alpha']:g}, {cells['MixupE']['eta']:g}",
         command.interval(difference["error"], 2),
@@ -112,7 +114,9 @@ def markdown(summary: Mapping[str, Any], what: str = "data set") -> str:
         [
           name,
           title,
-          *(_shown(methods[t]["test"][field], decimals) for t in METHODS),
+          *(
+            command.shown(methods[t]["test"][field], decimals) for t in METHODS
+          ),
           command.interval(difference[field], decimals),
         ]
       )
@@ -203,17 +207,3 @@ def caption(summary: Mapping[str, Any], what: str = "data sets") -> str:
     f"intervals: {'; '.join(told)}. Mean difference in test error "
     f"{mean:+.2f} %."
   )
-
-
-def _told(number: Estimate) -> dict[str, Any]:
-  return {
-    name: value if isinstance(value, int) else command.rounded(value)
-    for name, value in number._asdict().items()
-  }
-
-
-def _shown(told: Mapping[str, Any], decimals: int) -> str:
-  text = f"{told['mean']:.{decimals}f}"
-  if told["standard_error"] is not None:
-    text += f" ± {told['standard_error']:.{decimals}f}"
-  return text

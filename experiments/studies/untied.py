@@ -37,7 +37,6 @@ ROWS = rows.Rows(
   against={"ERM": "ERM", "Mixup": "Mixup"},
   asked=(("Mixup", "ERM"), ("untied MixUp", "Mixup"), ("DAT", "Mixup")),
   note="_nc is the negative cosine, whose loss that is.",
-  loss="NLL (nats)",
 )
 # The rows that --smoke trains.
 _SMOKE = ("ERM", "untied MixUp")

@@ -200,6 +200,7 @@ class Program:
     return self._compiled[name]
 
   def _arguments(self, group: Group, runs: int, steps: int) -> tuple[Any, ...]:
+    """The shapes of what `advance` is called with."""
 
     def many(tree, *sizes):
       return jax.tree.map(
@@ -265,8 +266,8 @@ def train(
     rows = np.stack([order(step * size, count) for order in orders])
     finite = []
     pieces = [rows] if program.scans(group) else np.split(rows, count, axis=1)
+    advance = program.advance(group, len(runs), pieces[0].shape[1])
     for piece in pieces:
-      advance = program.advance(group, len(runs), piece.shape[1])
       state, flags = advance(state, group.data.train, piece, key_steps, values)
       finite.append(flags)
     flags = np.concatenate(jax.device_get(finite), axis=1)
