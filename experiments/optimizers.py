@@ -88,8 +88,12 @@ def schedule(config: ConfigDict) -> optax.Schedule:
   peak = config.learning_rate
   _check_warmup(config)  # known only now where there are epochs
   if config.schedule == "cosine":
+    if not config.warmup_steps:
+      return optax.cosine_decay_schedule(
+        peak, config.total_steps, config.final_learning_rate_ratio
+      )
     return optax.warmup_cosine_decay_schedule(
-      init_value=0.0 if config.warmup_steps else peak,
+      init_value=0.0,
       peak_value=peak,
       warmup_steps=config.warmup_steps,
       decay_steps=config.total_steps,

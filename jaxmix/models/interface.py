@@ -5,6 +5,7 @@ from typing import Any, TypeAlias, TypeVar
 
 import chex
 from flax import linen as nn
+import jax
 import jax.numpy as jnp
 
 from jaxmix import checks
@@ -49,6 +50,33 @@ def as_images(images: chex.Array, dtype: Any) -> chex.Array:
       f"images must be floats, got {images.dtype}: normalise them first."
     )
   return images.astype(dtype)
+
+
+def max_pool(x: chex.Array) -> chex.Array:
+  """Max pooling 2 x 2 of stride 2; an odd last row or column is left out.
+
+  On a CPU it is a maximum of four strided slices, where XLA's window takes two
+  to four times the time of a training step's forward and backward pass. TPUs
+  keep the window, which moves half the bytes there.
+
+  Args:
+    x: [B, H, W, C].
+
+  Returns:
+    [B, H // 2, W // 2, C] of the same dtype. Where values tie, the gradient
+    goes to one of them, or is shared.
+  """
+
+  def slices(x: chex.Array) -> chex.Array:
+    height, width = (side // 2 * 2 for side in x.shape[1:3])
+    top, bottom = x[:, 0:height:2, :width], x[:, 1:height:2, :width]
+    rows = jnp.maximum(top, bottom)
+    return jnp.maximum(rows[:, :, 0::2], rows[:, :, 1::2])
+
+  def window(x: chex.Array) -> chex.Array:
+    return nn.max_pool(x, (2, 2), (2, 2))
+
+  return jax.lax.platform_dependent(x, cpu=slices, default=window)
 
 
 def check_size(images: chex.Array, smallest: int) -> None:

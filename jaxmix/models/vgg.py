@@ -145,7 +145,7 @@ class VGG(nn.Module):
           axis_name=self.axis_name,
           name=f"stage{stage + 1}_block{index + 1}",
         )(x, train, parts, mask)
-      x = nn.max_pool(x, (2, 2), (2, 2))
+      x = interface.max_pool(x)
       x, parts, mask = tapped(f"stage{stage + 1}", x, parts, mask)
     x = adaptive_pool(x, self.pool_size).reshape(x.shape[0], -1)
     dense = functools.partial(

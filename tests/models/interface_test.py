@@ -1,5 +1,8 @@
 """Tests of jaxmix.models.interface."""
 
+from functools import partial
+
+from flax import linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -41,6 +44,32 @@ def test_pool_sums_and_returns_float32(run):
   pooled = run(interface.pool)(x)
   assert pooled.dtype == jnp.float32
   np.testing.assert_array_equal(pooled, [[1.0, 1 + 2**-8]])
+
+
+@pytest.mark.parametrize("size", [(4, 6), (5, 7)])
+def test_max_pool_is_the_windows_maximum_and_gradient(size):
+  x = jax.random.normal(jax.random.key(0), (2, *size, 3))
+
+  def total(pool, x):
+    pooled = pool(x)
+    return jnp.sum(
+      pooled * jnp.arange(1.0, pooled.size + 1).reshape(pooled.shape)
+    ), pooled
+
+  window = lambda x: nn.max_pool(x, (2, 2), (2, 2))
+  grad = lambda pool: jax.jit(jax.grad(partial(total, pool), has_aux=True))(x)
+  for ours, theirs in zip(grad(interface.max_pool), grad(window), strict=True):
+    np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("platform, windows", [("cpu", 0), ("tpu", 1)])
+def test_max_pool_is_a_window_where_that_is_faster(platform, windows):
+  x = jnp.zeros((1, 4, 4, 1), jnp.bfloat16)
+  lowered = (
+    jax.jit(interface.max_pool).trace(x).lower(lowering_platforms=(platform,))
+  )
+  assert lowered.as_text().count("reduce_window") == windows
+  assert lowered.out_info.dtype == x.dtype
 
 
 def grow(place, x, parts):
