@@ -68,11 +68,13 @@ setup(
       "scikit-learn>=1.4",
       "scipy>=1.13",
       "setuptools>=70.1",  # with which the tests build the wheel
+      "wandb>=0.19",
       *COLAB,
     ],
     # libtpu on a machine without a TPU needs JAX_PLATFORMS=cpu.
     "tpu": ["jax[tpu]>=0.10.2"],
     "cuda": ["jax[cuda13]>=0.10.2"],
+    "wandb": ["wandb>=0.19"],
     # The readers of the files in experiments/launch, to test them with.
     "launch": [
       "kubernetes-validate>=1.31",

@@ -31,7 +31,14 @@ from experiments.configs import common
 from experiments.inputs.dataset import Dataset
 from experiments.programs import Cache
 from experiments.state import TrainState
-from experiments.workdir import described, initial, lock, metrics, storage
+from experiments.workdir import (
+  described,
+  initial,
+  lock,
+  loggers,
+  metrics,
+  storage,
+)
 from experiments.workdir.checkpoints import Checkpoints
 from experiments.workdir.progress import Progress
 
@@ -46,7 +53,7 @@ class _Run:
     programs: the compiled steps.
     state: after `step` steps, on the devices.
     step: the number of steps taken.
-    writer: of metrics.jsonl and the events; on process 0 alone.
+    writer: of metrics.jsonl, the events and the logger; on process 0 alone.
     checkpoints: of the state.
   """
 
@@ -134,8 +141,10 @@ def train_and_evaluate(
     def begin() -> metrics.MetricsWriter | metrics.NullWriter:
       if jax.process_index() != 0:
         return metrics.NullWriter()
+      # First, as it may find that it cannot begin.
+      logger = loggers.create(config.logger, folder, told, step)
       described.write(folder, told, step=step)
-      return metrics.MetricsWriter(folder, step)
+      return metrics.MetricsWriter(folder, step, logger)
 
     writer = processes.everywhere(begin)
     stack.callback(writer.close)

@@ -19,13 +19,22 @@ from experiments import (
   tasks,
 )
 from experiments.domains import Key
+from experiments.workdir import loggers
 
 _MAPPINGS = (Mapping, ConfigDict)
 
 # Who reads which keys: KEYS, check(config) for what two keys together may not
 # be, and FREE, the keys that leave a run's numbers as they are and so may
 # change when it is resumed. Open: see `register`.
-OWNERS: list[Any] = [inputs, networks, methods, tasks, optimizers, monitor]
+OWNERS: list[Any] = [
+  inputs,
+  networks,
+  methods,
+  tasks,
+  optimizers,
+  monitor,
+  loggers,
+]
 
 _PAIR = "a (name, overrides) pair of a text and a dict"
 

@@ -236,7 +236,7 @@ class _Clock:
 
 
 # What the loop of a single run alone does.
-_ALONE = {"init_from": "", "evaluation_mean": 1}
+_ALONE = {"init_from": "", "evaluation_mean": 1, "logger": "none"}
 
 
 def _resolved(point: Point) -> ConfigDict:

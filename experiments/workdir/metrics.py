@@ -9,34 +9,40 @@ from typing import Any
 from absl import logging
 from etils import epath
 
-from experiments.workdir import events, storage
+from experiments.workdir import events, loggers, storage
 
 DIAGRAMS = "diagrams.json"
 _SPLITS = ("train", "eval", "test")
 
 
-class NullWriter:
+class NullWriter(loggers.Nobody):
   """What every process but the first writes with: nothing."""
-
-  def write(self, step: int, split: str, values: Mapping[str, float]) -> None:
-    """Drops the values."""
 
   def write_diagrams(self, step: int, diagrams: Mapping[str, Any]) -> None:
     """Drops them."""
 
-  def close(self) -> None:
-    """Does nothing."""
-
 
 class MetricsWriter:
-  """Appends to DIR/metrics.jsonl and to TensorBoard events beside it.
+  """Appends to DIR/metrics.jsonl and TensorBoard events, and tells a logger.
 
   One JSON object a line: "step", "split" ("train" or "eval"), then floats.
   Every line is on disk, or in the bucket, when `write` returns.
   """
 
-  def __init__(self, workdir: epath.PathLike, resume_step: int):
-    """Drops lines after `resume_step`, which the resumed run writes again."""
+  def __init__(
+    self,
+    workdir: epath.PathLike,
+    resume_step: int,
+    logger: loggers.Logger | None = None,
+  ):
+    """Drops lines after `resume_step`, which the resumed run writes again.
+
+    Args:
+      workdir: the run's folder.
+      resume_step: that the run goes on from.
+      logger: is told every line once it is written; closed with the writer.
+    """
+    self._logger = logger or loggers.Nobody()
     folder = storage.path(workdir)
     self._path = folder / "metrics.jsonl"
     kept = [row for row in read(self._path) if row["step"] <= resume_step]
@@ -59,6 +65,7 @@ class MetricsWriter:
       self._file.write(line.encode(), sync=True)
     for name, value in values.items():
       self._events.add_scalar(f"{split}/{name}", value, step)
+    self._logger.write(step, split, values)
 
   def write_diagrams(self, step: int, diagrams: Mapping[str, Any]) -> None:
     """Writes DIR/diagrams.json: what reports draw of the last evaluation."""
@@ -66,10 +73,11 @@ class MetricsWriter:
     storage.write_json(self._path.parent / DIAGRAMS, told)
 
   def close(self) -> None:
-    """Flushes the events."""
+    """Flushes the events, and ends the logger."""
     if self._file is not None:
       self._file.close()
     self._events.close()
+    self._logger.close()
 
 
 def read(path: epath.Path) -> list[dict[str, Any]]:

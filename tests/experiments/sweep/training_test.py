@@ -199,6 +199,10 @@ def test_a_wrong_run_is_named_before_any_trains(parts, tmp_path):
   points, base = make(["seed=0"], SMALL + ",dataset=imagenet2012")
   with pytest.raises(ValueError, match="dataset: runs are trained together"):
     training.run(points, base, tmp_path / "new")
+  for key, value in ("evaluation_mean", 10), ("logger", "wandb"):
+    points, base = make(["seed=0"], f"{PARTS},{key}={value}")
+    with pytest.raises(ValueError, match=f"{key} must be .* together, got"):
+      training.run(points, base, tmp_path / "new")
 
 
 def test_steps_one_by_one_are_those_of_the_scan(parts):
