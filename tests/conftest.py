@@ -1,6 +1,11 @@
 """Strict numerics, eight CPU devices and compiled programs kept, for all."""
 
 import os
+import signal
+
+# A shell's background jobs ignore it, and so would what tests start.
+if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+  signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Nearly all of the tests' time is compilation: the programs are tiny.
 os.environ["XLA_FLAGS"] = " ".join(
