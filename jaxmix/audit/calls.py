@@ -160,7 +160,11 @@ def seed_others(kind: str, seed: int) -> None:
   np.random.seed(seed % 2**32)
   random.seed(seed)
   if kind == "torch":
-    importlib.import_module("torch").manual_seed(seed)
+    torch = importlib.import_module("torch")
+    if torch.cuda.is_available() or torch.backends.mps.is_available():
+      torch.manual_seed(seed)
+    else:  # without three formatted stacks a call, for devices not in use
+      torch.default_generator.manual_seed(seed)
 
 
 def to_numpy(array: Any) -> np.ndarray:
