@@ -201,16 +201,12 @@ def caption(rows: Rows, summary: Summary) -> str:
   for name, one in summary.items():
     found = one["rows"]
     said = [
-      f"{title} − {against}: {command.interval(found[title][field], 2)}"
+      f"{title} − {against} {command.interval(found[title][field], 2)}"
       for title, against in rows.asked
       if (field := _field(against)) in found.get(title, {})
     ]
-    parts.append(
-      f"{name}, {one['seeds']} paired seeds, points of test error. "
-      + "; ".join(said)
-      + "."
-    )
-  return " ".join(parts)
+    parts.append(f"{name}, {one['seeds']} paired seeds: {'; '.join(said)}.")
+  return f"Points of test error. {' '.join(parts)}"
 
 
 def draw(rows: Rows, summary: Summary) -> Figure:

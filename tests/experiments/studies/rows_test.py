@@ -78,9 +78,8 @@ def test_differences_are_paired_by_hand():
   text = rows.markdown(ROWS, {"a": told})
   assert "| a | ERM | 13.00 ± 1.00 | +2.50 (" in text and "A note." in text
   words = rows.caption(ROWS, {"a": told})
-  assert words.startswith("a, 2 paired seeds") and "MixupE − Mixup: −2.25" in (
-    words
-  )
+  assert words.startswith("Points of test error. a, 2 paired seeds: ")
+  assert "MixupE − Mixup −2.25 (" in words and words.endswith(").")
 
 
 def test_a_row_that_diverged_says_so_and_no_more():
