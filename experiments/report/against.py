@@ -118,7 +118,9 @@ def curve(
   if x[0] > 0.0:
     axes.set_xscale("log")
   else:
-    axes.set_xscale("symlog", linthresh=float(x[x > 0.0].min()))
+    least = float(x[x > 0.0].min())
+    axes.set_xscale("symlog", linthresh=least)
+    axes.set_xlim(-0.3 * least, 1.3 * x[-1])  # else a decade below 0, too
   axes.set_xticks(x, [f"{value:g}" for value in x])
   axes.minorticks_off()
   return drawn

@@ -22,20 +22,29 @@ class Rows(NamedTuple):
 
   Attributes:
     keys: title -> what the row's runs have and the others' lack, by its key.
-    against: short name -> the title of a row that the others are compared with;
-      in what `summarize` returns "minus_" and the name.
+    against: short name -> the title of the row that the others are compared
+      with, or title -> that of each one's own; in what `summarize` returns
+      "minus_" and the name.
     asked: (title, short name): the differences that the caption tells.
     note: what the table's legend ends with.
     loss: the title of the losses' column.
     along: title -> eta, of rows that are drawn against it; none: no such panel.
+    level: the title of the row that is a dashed line there.
   """
 
   keys: Mapping[str, Mapping[str, Any]]
-  against: Mapping[str, str]
+  against: Mapping[str, str | Mapping[str, str]]
   asked: Sequence[tuple[str, str]]
   note: str = ""
   loss: str = "NLL (nats)"
   along: Mapping[str, float] = types.MappingProxyType({})
+  level: str = "Mixup"
+
+  def other(self, against: str, title: str) -> str | None:
+    """The row that one is compared with, None where it is that row itself."""
+    named = self.against[against]
+    found = named if isinstance(named, str) else named.get(title)
+    return None if found == title else found
 
   def grids(self, seeds: int, titles: Sequence[str] = ()) -> list[str]:
     """Returns the grids of some rows, all if none is named."""
@@ -135,13 +144,11 @@ def summarize(rows: Rows, found: Sequence[results.Result]) -> dict[str, Any]:
       own["calibration_error"] = command.told(
         selection.tested(runs, calibration)
       )
-  for name, theirs in rows.against.items():
-    if theirs not in whole:
-      continue
+  for name in rows.against:
     differences = {
-      title: selection.paired(runs, whole[theirs], error)
+      title: selection.paired(runs, whole[other], error)
       for title, runs in whole.items()
-      if title != theirs
+      if (other := rows.other(name, title)) in whole
     }
     corrected = comparison.holm(
       [comparison.p_value(one) for one in differences.values()]
@@ -212,8 +219,7 @@ def caption(rows: Rows, summary: Summary) -> str:
 def draw(rows: Rows, summary: Summary) -> Figure:
   """Returns the differences as a picture, and the error against eta.
 
-  A panel for each row that others are compared with, and one for the error
-  against eta, whose dashed line is the first of these rows.
+  A panel for each name in `rows.against`, and one for the error against eta.
   """
   lines = sum(len(one["rows"]) for one in summary.values())
   columns = len(rows.against) + bool(rows.along)
@@ -246,11 +252,11 @@ def _differences(
   panel.axvline(0.0, color="0.5", linewidth=0.8)
   panel.set_yticks(range(len(ticks)), ticks)
   panel.invert_yaxis()
-  panel.set_xlabel(f"test error − that of {rows.against[against]} (%)")
+  panel.set_xlabel(f"test error − {against} (%)")
 
 
 def _along(panel: Any, rows: Rows, summary: Summary) -> None:
-  first = next(iter(rows.against.values()))
+  first = rows.level
   for number, (name, one) in enumerate(summary.items()):
     found = {
       title: one["rows"][title]["error"]

@@ -82,6 +82,14 @@ def test_differences_are_paired_by_hand():
   assert "MixupE − Mixup −2.25 (" in words and words.endswith(").")
 
 
+def test_rows_may_have_controls_of_their_own():
+  own = {"MixupE": "control", "control": "Mixup", "ERM": "ERM"}
+  found = rows.summarize(ROWS._replace(against={"own": own}), FOUND)["rows"]
+  assert found["MixupE"]["minus_own"]["mean"] == -1.5
+  assert found["control"]["minus_own"]["mean"] == -0.75
+  assert not {"minus_own"} & (found["ERM"].keys() | found["Mixup"].keys())
+
+
 def test_a_row_that_diverged_says_so_and_no_more():
   found = both_seeds({"Mixup": (10.0, 11.0), "ERM": (12.0, 13.0)})
   found[-1] = {**ROWS.keys["ERM"], "seed": 1, "diverged_at": 7, "seconds": 1.0}
@@ -101,7 +109,7 @@ def test_the_picture_has_differences_and_the_error_against_eta():
   mixup, control, eta = rows.draw(ROWS, summary).axes
   names = [tick.get_text() for tick in mixup.get_yticklabels()]
   assert names == ["ERM", "control", "MixupE"]
-  assert "control" in control.get_xlabel()
+  assert control.get_xlabel() == "test error − Control (%)"
   curve = eta.lines[0]
   np.testing.assert_allclose(curve.get_xdata(), [0.0, 0.3])
   np.testing.assert_allclose(curve.get_ydata(), [9.75, 8.25])
