@@ -10,6 +10,7 @@ from experiments.inputs.dataset import Dataset as Dataset
 from experiments.inputs.dataset import Spec as Spec
 from experiments.inputs.keys import FREE as FREE
 from experiments.inputs.keys import KEYS as KEYS
+from experiments.inputs.keys import OF_RECORDS, refuse_unread
 from experiments.inputs.keys import PARTITION as PARTITION
 from experiments.inputs.keys import check as check
 from experiments.inputs.keys import defaults as defaults
@@ -32,6 +33,7 @@ def create(config: ConfigDict, loaded: memory.Loaded | None = None) -> Dataset:
   if memory.has(config.dataset):
     return memory.create(config, loaded=loaded, **which)
   augment.refuse(config)
+  refuse_unread(config, OF_RECORDS)
   if config.validation_fraction:
     raise ValueError(
       "validation_fraction must be 0 for a tfds data set, of which train_split="

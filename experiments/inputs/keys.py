@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 import re
 from typing import Any
 
@@ -17,6 +18,19 @@ FREE = frozenset({"data_dir", "eval_batch_size", "max_unreadable_fraction"})
 PARTITION = frozenset(
   {"split_seed", "fold", "folds", "inner_validation", "validation_fraction"}
 )
+
+# What TFRecord files of images are read by.
+OF_RECORDS = frozenset(
+  {
+    *("train_split", "eval_split", "image_size", "resize_size"),
+    *("interpolation", "randaugment", "shuffle_buffer", "shuffle_lanes"),
+  }
+)
+# Of some kinds of data alone. Of one that does not read them nobody would see
+# that they do nothing.
+_OF_SOME = OF_RECORDS | {
+  *("target", "folds", "fold", "inner_validation", "speech_split"),
+}
 
 
 def randaugment(
@@ -110,6 +124,23 @@ KEYS = {
 def defaults() -> ConfigDict:
   """Returns the keys of data with their defaults; they stand nowhere else."""
   return domains.defaults(KEYS)
+
+
+def refuse_unread(config: ConfigDict, read: Container[str]) -> None:
+  """Raises ValueError for a key of other kinds of data that was set.
+
+  Args:
+    config: resolved.
+    read: the keys that the config's data set reads.
+  """
+  for name in sorted(_OF_SOME):
+    default = KEYS[name].default
+    value = config.get(name, default)
+    if name not in read and value != default:
+      raise ValueError(
+        f"{name} does not apply to dataset={config.dataset!r}; leave it at "
+        f"{default!r}, got {value!r}."
+      )
 
 
 def check(config: ConfigDict) -> None:

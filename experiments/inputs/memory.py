@@ -17,6 +17,7 @@ from experiments.inputs import (
   graphs,
   held,
   images,
+  keys,
   scale,
   speech,
   tabular,
@@ -123,13 +124,20 @@ class Loaded:
     self._known: list[tuple[Callable[..., Arrays], dict[str, Any], Arrays]] = []
 
   def get(self, config: ConfigDict) -> Arrays:
-    """Returns the arrays of one of `LOADERS`."""
+    """Returns the arrays of one of `LOADERS`.
+
+    Raises:
+      ValueError: for a key that is set, is of other kinds of data, and was not
+        read.
+    """
     load, values = loader(config.dataset), config.to_dict()
     for known, read, arrays in self._known:
       if known is load and read == {k: values.get(k) for k in read}:
+        keys.refuse_unread(config, read)
         return arrays
     seen: Any = _Seen(config)
     arrays = held.apart(load(seen), seen)
+    keys.refuse_unread(config, vars(seen)["read"])
     self._known.append((load, vars(seen)["read"], arrays))
     return arrays
 

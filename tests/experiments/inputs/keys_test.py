@@ -1,9 +1,14 @@
 """The config's keys of data."""
 
+import re
+
+import numpy as np
 import pytest
 
 from experiments import domains, inputs
-from experiments.inputs import keys
+from experiments.configs import common
+from experiments.inputs import keys, memory
+from experiments.inputs.dataset import Arrays
 
 
 def test_defaults_pass_and_are_made_anew():
@@ -55,3 +60,39 @@ def test_randaugment_by_hand():
   assert keys.randaugment(config) == (2, 15.0)
   config.randaugment = "paper:2,15"
   assert keys.randaugment(config) == (2, 15.0, "paper")
+
+
+@pytest.mark.parametrize(
+  ("dataset", "change", "message"),
+  [
+    ("digits", {"train_split": "train[:100]"}, "leave it at 'train', got"),
+    ("digits", {"fold": 3}, "leave it at 0, got 3"),
+    ("digits", {"target": "class"}, "leave it at '', got 'class'"),
+    ("imagenet2012", {"inner_validation": False}, "leave it at True"),
+    ("imagenet2012", {"speech_split": "speaker"}, "leave it at 'official'"),
+  ],
+)
+def test_a_key_of_another_kind_of_data_is_refused(dataset, change, message):
+  config = common.base()
+  config.update(change, dataset=dataset)
+  (name,) = change
+  expected = f"{name} does not apply to dataset='{dataset}'; {message}"
+  with pytest.raises(ValueError, match=re.escape(expected)):
+    inputs.create(config)
+
+
+def test_a_loader_of_ones_own_may_read_any_key(monkeypatch):
+  def load(config):
+    x = np.arange(10 * config.folds, dtype=np.uint8)[:, None]
+    labels = np.zeros(len(x), np.int32)
+    return Arrays(x[:-10], labels[:-10], x[-10:], labels[-10:], 1)
+
+  monkeypatch.setitem(memory.LOADERS, "made", load)
+  config = common.base()
+  config.update(dataset="made", folds=3)
+  loaded = memory.Loaded()
+  assert inputs.create(config, loaded).spec.num_train == 20
+  # What was loaded before is asked, too.
+  config.image_size = 32
+  with pytest.raises(ValueError, match="image_size does not apply to .*'made'"):
+    inputs.create(config, loaded)
