@@ -214,11 +214,11 @@ def draw(result: dict[str, Any]) -> Figure:
     axes.plot(grid, erm, ":", color="0.3", label="ERM, networks")
     axes.plot(POINTS[:, 0], LABELS, "o", color="0.1", markersize=5)
     axes.axhline(0.5, color="0.6", linewidth=0.8)
-    axes.set(xlabel="x", ylabel="probability of class 1")
+    axes.set(xlabel="x", ylabel="probability of class 1", ylim=(-0.05, 1.25))
     axes.set_title(
       f"Along the line: optimal at radius {SHOWN}, networks dashed", fontsize=9
     )
-    axes.legend(fontsize=7)
+    axes.legend(fontsize=7, ncols=3, loc="upper center")
   return figure
 
 
