@@ -21,7 +21,9 @@ a minute.
 
 Published: for PreActResNet-18 the baselines of other papers are 5.48 % for ERM
 and 4.20 % for Mixup (untied MixUp's table 1), with steps for the cosine.
-Ours: not run at full size.
+Ours: not run at full size. Small and short (experiments.studies.cifar: 9,000
+images, 12 epochs), in %: ERM 43.70, Mixup 50.23, MixupE 49.32, DAT 51.68,
+CutMix 51.23: a network that underfits is not helped by mixing.
 
 Cost: 0.56 G multiply-adds an image forward: 200 epochs of Mixup are about
 3.4e16 floating point operations, of MixupE twice that.

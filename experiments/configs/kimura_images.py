@@ -25,7 +25,8 @@ Published gaps between training and test loss (table 1):
   STL-10     0.013  0.022  0.029  0.090  0.121  0.120  0.169
   SVHN       0.049  0.050  0.057  0.062  0.087  0.133  0.182
 
-Ours: not run at this size.
+Ours: not run at this size. Small, on Fashion-MNIST (experiments.studies.gap),
+the gap of images as they are falls with alpha: 0.530 nats at 0.1, 0.241 at 4.
 
 Cost: 3.4e16 floating point operations a run on CIFAR, 70 runs a data set.
 """

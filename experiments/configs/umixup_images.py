@@ -32,7 +32,10 @@ Published test errors in %, with the policies B(a, a) and U(B(a, b)):
 
 (the last digit of CIFAR-10's b with cross-entropy was not legible: 0.9 is a
 guess). Half widths of their intervals of 95 % are 0.004 to 0.06.
-Ours: not run at this size.
+Ours: not run at this size. Small, on 2,000 images (experiments.studies.untied),
+in %: ERM, MixUp and untied MixUp on MNIST 4.56, 4.47 and 5.11, on Fashion-MNIST
+19.00, 16.95 and 17.09; by the negative cosine 4.38, 4.05 and 4.85, and 18.62,
+18.62 and 18.73.
 
 Cost: 3.4e16 floating point operations a run on CIFAR, 3.1e16 on MNIST's kin.
 """

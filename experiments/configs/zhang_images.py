@@ -23,7 +23,9 @@ of characters). `:compare` runs ERM and Mixup with three seeds; `:tiny` and
 
 Published: curves without numbers. Mixup ends below ERM in test error in all of
 figures 5 to 8, and is the more robust in figure 1a.
-Ours: not run at this size.
+Ours: not run at this size. Small, on Fashion-MNIST (experiments.studies.gap),
+Mixup ends 2.27 points of test error below ERM without augmentation, and 3.62
+above it with it, where both underfit.
 
 Cost: 3.4e16 floating point operations a run on CIFAR, 9e16 for figure 1a.
 """
