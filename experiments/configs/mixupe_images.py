@@ -29,8 +29,9 @@ that it lacks. `:tiny` and `:smoke` are small.
 Published, in % of error: CIFAR-100 by PreActResNet-50, Mixup 23.03, MixupE
 20.23, 20.84, 21.01 and 20.87 for eta = 1e-4 .. 1e-1. The numbers of tables 1, 2
 and 7 were not at hand.
-Ours: not run at this size; experiments.studies.ablation asks table 7's question
-of Fashion-MNIST and a small network.
+Ours: not run at this size. Table 7 small, on 2,000 images of Fashion-MNIST
+(experiments.studies.ablation), in %: ERM 18.98, with the loss 19.00; Mixup
+17.26, with a clean pass 17.04, with the loss, too, 16.91.
 
 Cost: PreActResNet-18 on CIFAR, 200 epochs, about 3.4e16 floating point
 operations for Mixup and 6.7e16 for MixupE; WRN-28-10 nine times that.

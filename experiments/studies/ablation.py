@@ -25,7 +25,8 @@ last 5,000 training images with seeds 0 and 1, by batches of 100, a cosine from
 rows' eta where none is named, 0.3, was not chosen by anything.
 
 Cost: 1,000 steps a run; 16 ms of a core each for Mixup, 30 with the clean pass,
-60 for the exact penalty: all 200 runs take an hour and a half of one core.
+60 for the exact penalty, 100 and more where every stage is a branch (manifold
+mixup): all 200 runs take two hours of one core.
 Resumable. --out gets ablation.json, ablation.md and ablation.png.
 """
 
