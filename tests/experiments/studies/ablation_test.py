@@ -16,7 +16,7 @@ from jaxmix import models
 def test_the_rows_are_eight_paired_seeds_each():
   base, grids = ablation.sweeps("fashion_mnist", "")
   points = grid.points(grids, base)
-  assert len(points) == 8 * len(ablation.ROWS.keys) == 8 * 13
+  assert len(points) == 8 * len(ablation.ROWS.keys) == 8 * 25
   configs = [common.resolve(point.config) for point in points]
   assert {config.seed for config in configs} == set(range(8))
   # The control has the clean pass, and no weight on what it is for.
@@ -32,6 +32,28 @@ def test_the_rows_are_eight_paired_seeds_each():
   assert {title: len(runs) for title, runs in by_row.items()} == (
     dict.fromkeys(ablation.ROWS.keys, 8)
   )
+
+
+def test_a_row_and_its_control_differ_in_the_penalty_alone():
+  own = {
+    title: ablation.ROWS.other("control", title) for title in ablation.ROWS.keys
+  }
+  assert own[ablation.CONTROL] is None
+  assert {
+    t: c for t, c in own.items() if c not in (None, ablation.CONTROL)
+  } == {
+    "joint": "joint, η = 0",
+    "separate": "separate, η = 0",
+    "ERM, penalty": "ERM",
+    "untied MixUp, penalty": "untied MixUp",
+    "CutMix, penalty": "CutMix",
+    "manifold mixup, penalty": "manifold mixup",
+  }
+  for title in ("joint", "separate", "ERM, penalty", "CutMix, penalty"):
+    keys = dict(ablation.ROWS.keys[title])
+    control = dict(ablation.ROWS.keys[own[title]])
+    assert keys.pop("eta") == ablation.ETA and control.pop("eta", 0.0) == 0.0
+    assert keys == control
 
 
 def test_the_networks_size_is_as_said():
