@@ -212,7 +212,8 @@ def caption(rows: Rows, summary: Summary) -> str:
       for title, against in rows.asked
       if (field := _field(against)) in found.get(title, {})
     ]
-    parts.append(f"{name}, {one['seeds']} paired seeds: {'; '.join(said)}.")
+    told = "; ".join(said) or "nothing to compare"
+    parts.append(f"{name}, {one['seeds']} paired seeds: {told}.")
   return f"Points of test error. {' '.join(parts)}"
 
 

@@ -97,6 +97,8 @@ def test_a_row_that_diverged_says_so_and_no_more():
   assert told["rows"]["ERM"] == {"seconds": 2.0, "diverged": 1}
   assert "| ERM | 1 diverged | —" in rows.markdown(ROWS, {"a": told})
   assert "ERM −" not in rows.caption(ROWS, {"a": told})
+  alone = rows.summarize(ROWS, both_seeds({"ERM": (1.0, 2.0)}))
+  assert rows.caption(ROWS, {"a": alone}).endswith(": nothing to compare.")
 
 
 def test_losses_without_a_calibration_error_have_none():
