@@ -76,8 +76,8 @@ _KEYS: Mapping[str, Mapping[str, Any]] = {
   "manifold mixup": {"method": "mixup", "mix_at": "random"},
   "manifold mixup, penalty": {**_FULL, "mix_at": "random"},
 }
-# What a row has but for the penalty. No clean pass where Mixup is not at the
-# input: these rows' differences are of both together.
+# What a row has but for the penalty; the last three have no clean pass without
+# it, so that their differences are of both together.
 _CONTROLS = {
   **dict.fromkeys(_KEYS, CONTROL),
   "joint": "joint, η = 0",

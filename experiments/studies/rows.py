@@ -257,7 +257,6 @@ def _differences(
 
 
 def _along(panel: Any, rows: Rows, summary: Summary) -> None:
-  first = rows.level
   for number, (name, one) in enumerate(summary.items()):
     found = {
       title: one["rows"][title]["error"]
@@ -269,9 +268,9 @@ def _along(panel: Any, rows: Rows, summary: Summary) -> None:
         panel,
         [rows.along[title] for title in found],
         [*found.values()],
-        level=one["rows"].get(first, {}).get("error"),
+        level=one["rows"].get(rows.level, {}).get("error"),
         color=f"C{number}",
         label=name,
       )
-  panel.set_xlabel(f"η (dashed: {first})")
+  panel.set_xlabel(f"η (dashed: {rows.level})")
   panel.set_ylabel("test error (%)")

@@ -7,8 +7,9 @@ import sys
 import pytest
 
 from experiments import train
-from experiments.configs import common, digits
-from experiments.workdir import loggers, metrics
+from experiments.configs import common
+from experiments.workdir import loggers, metrics, storage
+from tests.experiments import short
 
 
 class Kept:
@@ -36,19 +37,9 @@ def failing(folder, config, step):
   return Kept(folder, config, step, fails_from=10)
 
 
-def config(**changes):
-  found = digits.get_config("model=mlp,total_steps=10,log_every=5,eval_every=5")
-  found.batch_size = 64
-  found.checkpoint_every = 5
-  found.warmup_steps = 2
-  found.model_options.features = (16,)
-  found.update(changes)
-  return found
-
-
 def run(workdir, **changes):
   MADE.clear()
-  train.train_and_evaluate(config(**changes), workdir)
+  train.train_and_evaluate(short.config(**changes), workdir)
   return metrics.read(workdir / "metrics.jsonl")
 
 
@@ -98,7 +89,7 @@ def test_a_logger_that_is_not_there_ends_before_anything(
 def test_wandb_that_is_not_installed_is_named(monkeypatch):
   monkeypatch.setitem(sys.modules, "wandb", None)
   with pytest.raises(ValueError, match=r"needs Weights & .* '\.\[wandb\]'"):
-    common.resolve(config(logger="wandb"))
+    common.resolve(short.config(logger="wandb"))
 
 
 @pytest.fixture
@@ -160,6 +151,6 @@ def test_wandb_offline_has_the_lines_and_one_run_a_workdir(offline, tmp_path):
 def test_wandb_goes_on_with_its_run_and_begins_another_one(offline, tmp_path):
   ids = []
   for step in (0, 5, 0):
-    loggers.WandbLogger(loggers.storage.path(tmp_path), {}, step).close()
+    loggers.WandbLogger(storage.path(tmp_path), {}, step).close()
     ids.append((tmp_path / "wandb_id").read_text())
   assert ids[0] == ids[1] != ids[2]

@@ -7,26 +7,16 @@ import shutil
 import pytest
 
 from experiments import train
-from experiments.configs import digits
 from experiments.workdir import metrics
+from tests.experiments import short
 
 LINES = [f'{{"step": {k}, "split": "eval", "loss": 0.5}}\n' for k in (5, 10)]
-
-
-def config(**changes):
-  found = digits.get_config("model=mlp,total_steps=10,log_every=5,eval_every=5")
-  found.batch_size = 64
-  found.checkpoint_every = 5
-  found.warmup_steps = 2
-  found.model_options.features = (16,)
-  found.update(changes)
-  return found
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
   workdir = tmp_path_factory.mktemp("run") / "w"
-  train.train_and_evaluate(config(), workdir)
+  train.train_and_evaluate(short.config(), workdir)
   return workdir
 
 
@@ -109,7 +99,7 @@ def test_lines_that_are_missing_end_a_run_before_it_writes(
   with pytest.raises(
     ValueError, match=rf"metrics\.jsonl lacks the evaluation of step {step}"
   ):
-    train.train_and_evaluate(config(), path.parent)
+    train.train_and_evaluate(short.config(), path.parent)
   assert path.read_text() == left
 
 
@@ -119,10 +109,10 @@ def test_a_run_whose_file_was_taken_away_goes_on_and_says_so(
   path = copy(half, tmp_path)
   path.unlink()
   with caplog.at_level(logging.WARNING):
-    result = train.train_and_evaluate(config(), path.parent)
+    result = train.train_and_evaluate(short.config(), path.parent)
   assert "metrics.jsonl is not there" in caplog.text
   assert metrics.evaluations(path.parent) == [result]
   assert result == metrics.evaluations(half)[-1]
   path.unlink()  # finished: nothing is left to measure
   with pytest.raises(ValueError, match="lacks the evaluation of step 5"):
-    train.train_and_evaluate(config(), path.parent)
+    train.train_and_evaluate(short.config(), path.parent)
