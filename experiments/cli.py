@@ -13,6 +13,7 @@ import pathlib
 import re
 import signal
 import sys
+import threading
 from types import FrameType, TracebackType
 from typing import Any, NoReturn
 
@@ -55,6 +56,8 @@ _REMEDIES = {
   errno.ENAMETOOLONG: "choose a shorter path",
   errno.ENOTDIR: "a part of that path is a file; choose another",
 }
+# What a signal raises here; SIGTERM's is `inputs.prepare`'s.
+_RAISED = {KeyboardInterrupt: signal.SIGINT, SystemExit: signal.SIGTERM}
 _ROOT = pathlib.Path(__file__).parents[1]
 
 
@@ -73,6 +76,7 @@ def run(
   """
   if resumable:
     signal.signal(signal.SIGTERM, _stop_early)  # until preemption.Watch listens
+  sys.unraisablehook = _ask_again
   try:
     app.run(lambda argv: _call(main, argv[1:], arguments), flags_parser=parse)
   except preemption.Preempted as stop:
@@ -227,3 +231,19 @@ def _stop_early(signum: int, frame: FrameType | None) -> NoReturn:
   # No exception: raised inside a callback, such as the garbage collector's,
   # Python would ignore it, and the run would go on.
   os._exit(preemption.TRY_AGAIN)
+
+
+def _ask_again(ignored: Any) -> None:
+  """Sends a signal once more where Python ignored what it raised.
+
+  What is raised inside a callback, such as JAX's of every garbage collection,
+  or in a destructor, ends nothing: a run would have gone on to its end.
+  """
+  signum = _RAISED.get(ignored.exc_type)
+  if signum is None:
+    return sys.__unraisablehook__(ignored)
+  # Not from here, which is still inside the callback.
+  main = threading.main_thread().ident
+  again = threading.Timer(0.01, signal.pthread_kill, (main, signum))
+  again.daemon = True
+  again.start()

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import resource
+import signal
 import subprocess
 import sys
 
@@ -285,3 +286,42 @@ def test_an_early_sigterm_ends_a_run_even_inside_a_callback():
   )
   assert done.returncode == 75, done.stderr[-2000:]
   assert "went on" not in done.stdout
+
+
+@pytest.mark.parametrize(
+  ("sent", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+)
+def test_a_signal_inside_a_callback_ends_a_command_all_the_same(sent, code):
+  """Before, one in a hundred interrupts of a run did nothing."""
+  program = (
+    "import gc, os, signal, time\n"
+    "from experiments import cli\n"
+    "from experiments.inputs.prepare import replacing\n"
+    "def send(*_):\n"
+    "  gc.callbacks.remove(send)\n"
+    f"  os.kill(os.getpid(), {int(sent)})\n"
+    "class Wrong:\n"
+    "  def __del__(self):\n"
+    "    raise ValueError('still told of')\n"
+    "def main():\n"
+    "  Wrong()\n"
+    "  with replacing.terminating():\n"
+    "    gc.callbacks.append(send)\n"
+    "    gc.collect()\n"
+    "    print('the callback ended')\n"
+    "    time.sleep(60)\n"
+    "cli.run(main)\n"
+  )
+  done = subprocess.run(
+    [sys.executable, "-c", program, "--compilation_cache=none"],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    timeout=50,
+  )
+  assert done.returncode == code, done.stderr[-2000:]
+  assert done.stdout.strip() == "the callback ended"
+  assert "ValueError: still told of" in done.stderr
+  assert "KeyboardInterrupt" not in done.stderr
+  assert "SystemExit" not in done.stderr
+  assert (done.stderr.splitlines()[-1] == "Interrupted.") == (code == 130)
