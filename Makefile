@@ -22,9 +22,12 @@ lint: $(VENV)/test.stamp
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# build/site/index.html opens from the disk; any warning is an error.
+# Any warning is an error. Opened from the disk it has no search: browsers let
+# scripts of such pages read no other file.
 docs: $(VENV)/docs.stamp
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+	@echo "build/site/index.html opens from the disk; with its search, after"
+	@echo "$(BIN)/python -m http.server -d build/site, at http://localhost:8000"
 
 # The notebooks with their outputs, which the site then shows: a minute or so
 # each, once; make notebooks docs.
