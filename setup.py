@@ -45,6 +45,9 @@ setup(
   python_requires=">=3.11",
   # experiments runs from a checkout: python -m experiments.main in its root.
   packages=find_packages(include=["jaxmix", "jaxmix.*"]),
+  # Said, as an editable install then is a line on the path: setuptools' other
+  # way loses to a folder called jaxmix, such as a checkout's, where one works.
+  package_dir={"": "."},
   package_data={"jaxmix": ["py.typed"]},
   install_requires=[
     "chex>=0.1.88",

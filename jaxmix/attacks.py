@@ -215,7 +215,7 @@ def _l2_norm(delta):
 
 
 def _random_in_ball(key, like, epsilon, norm):
-  key_direction, key_radius = jax.random.split(key)
+  key_direction, key_radius = jax.random.split(checks.key(key))
   shape, dtype = like.shape, like.dtype
   if norm == "linf":
     return epsilon * jax.random.uniform(key_direction, shape, dtype, -1.0, 1.0)

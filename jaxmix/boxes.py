@@ -130,7 +130,7 @@ def draw_cutmix(
     policy = policies.mixup(1.0 if alpha is None else alpha)
   elif alpha is not None:
     raise ValueError("alpha must be None beside a policy, which has its own.")
-  key_plan, key_row, key_column = jax.random.split(key, 3)
+  key_plan, key_row, key_column = jax.random.split(checks.key(key), 3)
   plan = mixing.draw(key_plan, size, policy=policy, pairing=pairing, mask=mask)
   boxes = size if policy.per_example else 1
   # An example without a real partner has lam = 1, and so an empty box.

@@ -89,6 +89,31 @@ def place(name: str, value: int) -> None:
     raise ValueError(f"{name} must be at least 0, the input; got {value}.")
 
 
+def static_size(name: str, value: int) -> None:
+  """Raises unless `value` can be a number of examples."""
+  if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+    raise TypeError(
+      f"{name} must be a static integer, such as len(images), got "
+      f"{_told(value)}."
+    )
+  if value < 1:
+    raise ValueError(f"{name} must be at least 1, got {value}.")
+
+
+def key(value: Any) -> Any:
+  """Returns it; raises TypeError unless it can be a PRNG key, old or typed."""
+  dtype = getattr(value, "dtype", None)
+  if dtype is None or not (
+    dtype == np.uint32 or jnp.issubdtype(dtype, jax.dtypes.prng_key)
+  ):
+    raise TypeError(
+      "key must be a PRNG key, such as jax.random.key(0), got "
+      + (_told(value) if dtype is None else f"an array of {dtype}")
+      + "."
+    )
+  return value
+
+
 def batch_size(**trees: chex.ArrayTree) -> int:
   """Returns the leading axis that every leaf of every tree shares.
 
@@ -329,3 +354,32 @@ def choice(name: str, value: Any, options: tuple[str, ...]) -> None:
   """Raises ValueError unless `value` is one of `options`."""
   if value not in options:
     raise ValueError(f"{name} must be one of {options}, got {value!r}.")
+
+
+def law(policy: Any, pairing: Any) -> None:
+  """Raises TypeError unless one can say how much is mixed, one with whom."""
+  if not hasattr(policy, "sample"):
+    raise TypeError(
+      "policy must be one of jaxmix.policies, such as policies.mixup(0.2), got "
+      f"{_told(policy)}."
+    )
+  if not callable(pairing):
+    raise TypeError(
+      "pairing must be one of jaxmix.pairing, such as pairing.flip, got "
+      f"{_told(pairing)}."
+    )
+
+
+def plan(value: Any) -> None:
+  """Raises TypeError unless `value` mixes, as a `mixing.Plan` does."""
+  if not all(hasattr(value, name) for name in ("lam", "mix", "targets")):
+    raise TypeError(
+      f"plan must be a plan, which jaxmix.draw returns, got {_told(value)}."
+    )
+
+
+def _told(value: Any) -> str:
+  """A short value as it is, of others the type."""
+  if isinstance(value, (str, int, float)):
+    return repr(value)
+  return type(value).__name__

@@ -45,7 +45,7 @@ def at(plan: Plan, place: int, *, count: int = 0, split: bool = True) -> At:
     A function (place, x, parts) -> (x, parts), the identity at other places.
 
   Raises:
-    TypeError: if place is not a static integer.
+    TypeError: if place is not a static integer, or the plan is none.
     ValueError: if place < 0, or count is not in 0..B.
 
   Example:
@@ -57,6 +57,7 @@ def at(plan: Plan, place: int, *, count: int = 0, split: bool = True) -> At:
     (4, 10)
   """
   checks.place("place", place)
+  checks.plan(plan)
   size = plan.lam.shape[0]
   if not 0 <= count <= size:
     raise ValueError(f"count must lie in 0..B = {size}, got {count}.")

@@ -212,7 +212,8 @@ def draw(
     The plan.
 
   Raises:
-    TypeError: if `mask` is not boolean.
+    TypeError: if key is no PRNG key, `batch_size` no static integer, policy or
+      pairing none, or `mask` is not boolean.
     ValueError: if `batch_size` < 1 or `mask` is not [B].
 
   Example:
@@ -222,11 +223,11 @@ def draw(
     >>> plan.mix(images).shape, plan.targets(labels).first.tolist()
     ((4, 8, 8, 3), [0, 1, 2, 3])
   """
-  if batch_size < 1:
-    raise ValueError(f"batch_size must be at least 1, got {batch_size}.")
+  checks.static_size("batch_size", batch_size)
+  checks.law(policy, pairing)
   mask = checks.mask_array(mask, batch_size)
   # A key each: plans that differ in their pairing alone share their lam.
-  key_lam, key_pair = jax.random.split(key)
+  key_lam, key_pair = jax.random.split(checks.key(key))
   lam, weight = policy.sample(key_lam, (batch_size,))
   partners = pairing(key_pair, batch_size, mask)
   if partners.valid is not None:

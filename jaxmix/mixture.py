@@ -177,7 +177,7 @@ def draw_mixture(
     raise ValueError("draws must be at least one function, got none.")
   shares = _shares(weights, len(draws))
   prob = checks.scalar("prob", prob, low=0.0, high=1.0)
-  key_choice, *keys = jax.random.split(key, len(draws) + 1)
+  key_choice, *keys = jax.random.split(checks.key(key), len(draws) + 1)
   plans = tuple(draw(own) for draw, own in zip(draws, keys, strict=True))
   sizes = [plan.lam.shape[0] for plan in plans]
   if len(set(sizes)) > 1:

@@ -197,7 +197,8 @@ def mixupe_loss(
     by itself, do the latter.
 
   Raises:
-    TypeError: if inputs are not floating point or labels make no sense.
+    TypeError: if inputs are not floating point, labels make no sense, or the
+      plan is none.
     ValueError: if an option is unknown, clean_fraction is outside (0, 1], batch
       sizes differ, the plan has no mean_shift, loss_fn reduces, or axis_name is
       not bound.
@@ -396,6 +397,7 @@ def _checked(
 ) -> tuple[Penalty, chex.ArrayTree]:
   """(penalty, x) as a value and as JAX arrays; raises what is documented."""
   penalty = Penalty.of(penalty)
+  checks.plan(plan)
   checks.batch_size(x=x, labels=labels, plan=plan.lam)
   checks.place("mix_at", mix_at)
   if mix_at == 0:

@@ -132,7 +132,7 @@ def draw_fmix(
     True
   """
   decay = checks.scalar("decay", decay, low=0.0, open_low=True)
-  key_plan, key_noise, key_round = jax.random.split(key, 3)
+  key_plan, key_noise, key_round = jax.random.split(checks.key(key), 3)
   policy = _policy(alpha, policy)
   drawn = _draw(key_plan, image_shape, policy, pairing, mask, channel_axis)
   (height, width), lam = drawn.size, drawn.base.lam
@@ -216,7 +216,7 @@ def draw_gridmix(
     >>> bool((plan.masks[:, :4, :4] == plan.masks[:, 4:, 4:]).all())
     True
   """
-  key_plan, key_cells = jax.random.split(key)
+  key_plan, key_cells = jax.random.split(checks.key(key))
   policy = _policy(alpha, policy)
   drawn = _draw(key_plan, image_shape, policy, pairing, mask, channel_axis)
   (height, width), lam = drawn.size, drawn.base.lam

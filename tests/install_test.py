@@ -15,19 +15,26 @@ ROOT = pathlib.Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-  """The wheel's files, name -> text; built from a copy, which it clutters."""
+def checkout(tmp_path_factory):
+  """A copy, which builds clutter, in a folder of the name that git gives it."""
   pytest.importorskip("setuptools")
-  folder = tmp_path_factory.mktemp("wheel")
+  copy = tmp_path_factory.mktemp("work") / "jaxmix"
   files = ["setup.py", "pyproject.toml", "README.md", "LICENSE"]
   for path in [*files, *tracked("jaxmix"), *tracked("experiments", ".py")]:
-    target = folder / "source" / path
+    target = copy / path
     target.parent.mkdir(parents=True, exist_ok=True)
     target.write_bytes((ROOT / path).read_bytes())
+  return copy
+
+
+@pytest.fixture(scope="module")
+def wheel(checkout, tmp_path_factory):
+  """The wheel's files, name -> text."""
+  folder = tmp_path_factory.mktemp("wheel")
   done = subprocess.run(
     [
       *(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"),
-      *("--no-build-isolation", f"--wheel-dir={folder}", folder / "source"),
+      *("--no-build-isolation", f"--wheel-dir={folder}", checkout),
     ],
     capture_output=True,
     text=True,
@@ -57,6 +64,33 @@ def test_the_wheel_holds_jaxmix_alone_and_typed(wheel):
   assert "jaxmix/py.typed" in wheel
   modules = {name for name in wheel if name.endswith(".py")}
   assert modules == set(tracked("jaxmix", ".py"))
+
+
+def test_beside_its_checkout_a_script_imports_the_package(checkout, tmp_path):
+  """Before, `import jaxmix` found the folder itself: a module of nothing."""
+  build = "import sys; from setuptools import build_meta as b; "
+  build += "b.build_editable(sys.argv[1])"
+  done = subprocess.run(
+    [sys.executable, "-c", build, tmp_path],
+    cwd=checkout,
+    capture_output=True,
+    text=True,
+  )
+  assert done.returncode == 0, done.stderr
+  (built,) = tmp_path.glob("*.whl")
+  with zipfile.ZipFile(built) as opened:
+    opened.extractall(tmp_path / "installed")
+  # Without what is installed here, from the folder that the checkout is in.
+  look = "import importlib.util, site, sys; sys.path.insert(0, ''); "
+  look += "site.addsitedir(sys.argv[1]); "
+  look += "print(importlib.util.find_spec('jaxmix').origin)"
+  done = subprocess.run(
+    [sys.executable, "-I", "-S", "-c", look, tmp_path / "installed"],
+    cwd=checkout.parent,
+    capture_output=True,
+    text=True,
+  )
+  assert done.stdout.strip() == str(checkout / "jaxmix/__init__.py"), done
 
 
 def test_the_wheel_requires_what_the_library_imports_and_no_more(wheel):

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jaxmix
 from jaxmix import boxes, directional, losses, mixing, pairing, policies
 from jaxmix.mixing import MixPlan
 
@@ -549,3 +550,65 @@ def test_what_is_no_label_array_is_refused():
   for call, error, message in cases:
     with pytest.raises(error, match=message):
       call()
+
+
+KEY, LAW = jax.random.key(0), jaxmix.policies.mixup(0.2)
+SHAPE = (4, 8, 8, 3)
+
+
+@pytest.mark.parametrize(
+  ("call", "message"),
+  [
+    (lambda: jaxmix.draw(0, 4, policy=LAW), "PRNG key.* got 0"),
+    (
+      lambda: jaxmix.draw(jnp.zeros(2), 4, policy=LAW),
+      "PRNG key.* an array of float32",
+    ),
+    (lambda: jaxmix.draw_cutmix(0, SHAPE), "PRNG key"),
+    (lambda: jaxmix.draw_fmix(0, SHAPE), "PRNG key"),
+    (lambda: jaxmix.draw_gridmix(0, SHAPE), "PRNG key"),
+    (
+      lambda: jaxmix.draw_mixture(
+        0, [lambda key: jaxmix.draw(key, 4, policy=LAW)]
+      ),
+      "PRNG key",
+    ),
+    (
+      lambda: jaxmix.pgd(
+        *(0, lambda x: x, jnp.zeros((2, 3)), jnp.array([0, 1])),
+        epsilon=0.1,
+        step_size=0.1,
+        steps=1,
+        random_start=True,
+      ),
+      "PRNG key",
+    ),
+    (
+      lambda: jaxmix.draw(KEY, jnp.ones(SHAPE), policy=LAW),
+      r"batch_size .* len\(images\), got ArrayImpl",
+    ),
+    (lambda: jaxmix.draw(KEY, True, policy=LAW), "batch_size .* got True"),
+    (lambda: jaxmix.draw(KEY, 4, policy=0.2), "policy must .* got 0.2"),
+    (
+      lambda: jaxmix.draw(KEY, 4, policy=LAW, pairing="flip"),
+      "pairing must .* got 'flip'",
+    ),
+    (
+      lambda: jaxmix.mixupe_loss(
+        *(lambda x: x, jnp.eye(4), jnp.arange(4), LAW), eta=1.0
+      ),
+      "plan must .* got MixingPolicy",
+    ),
+    (lambda: jaxmix.hidden.at(0.2, 1), "plan must .* got 0.2"),
+  ],
+)
+def test_what_is_given_in_another_place_is_named(call, message):
+  with pytest.raises(TypeError, match=message):
+    call()
+
+
+@pytest.mark.parametrize("kind", ["typed", "raw", "numpy"])
+def test_old_and_new_keys_will_do(kind):
+  key = KEY if kind == "typed" else jax.random.PRNGKey(0)
+  plan = jaxmix.draw(np.asarray(key) if kind == "numpy" else key, 4, policy=LAW)
+  np.testing.assert_array_equal(plan.lam, jaxmix.draw(KEY, 4, policy=LAW).lam)

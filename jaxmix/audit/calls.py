@@ -150,7 +150,17 @@ def _program(fn, static):
   def call(key, images, labels, traced):
     return fn(key, images, labels, **dict(static), **traced)
 
-  return jax.jit(jax.vmap(call, in_axes=(0, None, None, None)))
+  return over_keys(call)
+
+
+def over_keys(call: Callable[..., Any]) -> Callable[..., Any]:
+  """Compiles a function of a key and three arrays for many keys."""
+  quick = None
+  if jax.default_backend() == "cpu":
+    # They run once or twice: optimized, an audit would take half as long again.
+    quick = {"xla_backend_optimization_level": 0}
+  call = jax.vmap(call, in_axes=(0, None, None, None))
+  return jax.jit(call, compiler_options=quick)
 
 
 def seed_others(kind: str, seed: int) -> None:

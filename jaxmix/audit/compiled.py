@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmix.audit import reading
-from jaxmix.audit.calls import Caller, Outcome, seed_others
+from jaxmix.audit.calls import Caller, Outcome, over_keys, seed_others
 from jaxmix.audit.evidence import (
   COUNT,
   Evidence,
@@ -140,7 +140,7 @@ def _slope(fn, options, compiles):
 
   if not compiles:
     return slope
-  return jax.jit(jax.vmap(slope, in_axes=(0, None, None, None)))
+  return over_keys(slope)
 
 
 def _torch_gradients(caller, seeds, images, labels, towards):
