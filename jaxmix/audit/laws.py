@@ -209,11 +209,7 @@ def sampled_law(
   policy: policies.MixingPolicy,
 ) -> tuple[Law, Callable[[np.ndarray], np.ndarray], bool]:
   """A policy's law of lam, its label weight, and whether lam is constant."""
-  keys = jax.random.split(jax.random.key(20180226), _REFERENCE)
-  lam, weight = jax.jit(jax.vmap(lambda key: policy.sample(key, ())))(keys)
-  order = np.argsort(np.asarray(lam), kind="stable")
-  known = np.asarray(lam, np.float64)[order]
-  labels = np.asarray(weight, np.float64)[order]
+  known, labels = _rising(policy.sample)
 
   def cdf(x):
     return np.asarray(np.searchsorted(known, x, side="right") / _REFERENCE)
@@ -222,6 +218,18 @@ def sampled_law(
     return np.asarray(np.interp(x, known, labels))
 
   return cdf, gamma, bool(np.ptp(known) < 1e-6)
+
+
+@functools.lru_cache(maxsize=8)
+def _rising(sample: policies.Sampler) -> tuple[np.ndarray, np.ndarray]:
+  """Draws of lam in order, and their label weights; kept, as they compile."""
+  keys = jax.random.split(jax.random.key(20180226), _REFERENCE)
+  lam, weight = jax.jit(jax.vmap(lambda key: sample(key, ())))(keys)
+  order = np.argsort(np.asarray(lam), kind="stable")
+  return (
+    np.asarray(lam, np.float64)[order],
+    np.asarray(weight, np.float64)[order],
+  )
 
 
 def dependence(e: Evidence, drawn: Drawn) -> Finding:
