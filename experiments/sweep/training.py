@@ -213,7 +213,8 @@ class _Clock:
 
   def add(self, runs: int, total: int) -> None:
     self.done += runs
-    self.report(total, total, 0, always=True)
+    # Many short runs would be many lines.
+    self.report(total, total, 0, always=self.done == self.count)
 
   def report(
     self, step: int, total: int, runs: int, *, always: bool = False

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import types
 
 import jax
 import numpy as np
@@ -260,3 +261,21 @@ def test_memory_decides_how_many_run_together(parts, monkeypatch):
   monkeypatch.setattr(capacity, "_free", lambda: 1000)
   with pytest.raises(MemoryError, match="One run a device takes"):
     capacity.choose(program, group)
+
+
+def test_many_short_runs_are_a_line_in_ten_seconds(monkeypatch):
+  now, lines = [0.0], []
+  clock = types.SimpleNamespace(monotonic=lambda: now[0])
+  monkeypatch.setattr(training, "time", clock)
+  monkeypatch.setattr(
+    training.logging, "info", lambda line, *args: lines.append(line % args)
+  )
+  clock = training._Clock(50)
+  for _ in range(50):
+    now[0] += 0.5
+    clock.add(1, 10)
+  assert lines == [
+    "20/50 runs done  0:10, ETA 0:15",
+    "40/50 runs done  0:20, ETA 0:05",
+    "50/50 runs done  0:25, ETA 0:00",
+  ]
