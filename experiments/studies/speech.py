@@ -67,6 +67,6 @@ if __name__ == "__main__":
     tuple(NETWORKS),
     train=train,
     markdown=lambda summary: three.markdown(summary, "network"),
-    caption=lambda summary: three.caption(summary, "networks"),
+    caption=lambda summary: three.caption(summary, "network"),
     draw=three.draw,
   )

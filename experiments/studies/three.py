@@ -174,12 +174,12 @@ def _panels(
   )
 
 
-def caption(summary: Mapping[str, Any], what: str = "data sets") -> str:
+def caption(summary: Mapping[str, Any], what: str = "data set") -> str:
   """Returns what the table shows in a sentence or two, from its numbers.
 
   Args:
     summary: name -> what `summarize` returned.
-    what: the names are of, in the plural.
+    what: a name is of.
   """
   pair = [one["differences"]["MixupE - Mixup"] for one in summary.values()]
 
@@ -203,7 +203,7 @@ def caption(summary: Mapping[str, Any], what: str = "data sets") -> str:
     )
   mean = float(np.mean([t["error"]["mean"] for t in pair]))
   return (
-    f"MixupE against Mixup on {len(pair)} {what}, paired by seed, 95 % "
-    f"intervals: {'; '.join(told)}. Mean difference in test error "
-    f"{mean:+.2f} %."
+    f"MixupE against Mixup on {len(pair)} {what}{'s' * (len(pair) > 1)}, "
+    f"paired by seed, 95 % intervals: {'; '.join(told)}. "
+    f"Mean difference in test error {mean:+.2f} %."
   )

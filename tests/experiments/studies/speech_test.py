@@ -35,6 +35,4 @@ def test_a_network_on_tones(tmp_path):
   assert told["methods"]["MixupE"]["cell"] == {"alpha": 0.2, "eta": 0.01}
   text = three.markdown({"lenet": told}, "network")
   assert text.count("| network |") == 2
-  assert "on 3 networks" in three.caption(
-    dict.fromkeys("abc", told), "networks"
-  )
+  assert "on 3 networks" in three.caption(dict.fromkeys("abc", told), "network")
