@@ -17,7 +17,9 @@ into training, validation and test clips, which `speech_split=speaker` imitates
 for a folder that holds one of these parts alone.
 
 Published: MixupE below Mixup in test error for all three networks, more so for
-VGG-11 and VGG-13 than for LeNet (table 5, five trials). `:compare` runs ERM,
+VGG-11 and VGG-13 than for LeNet (table 5, five trials). Ours, of a narrow
+VGG-11 on 1,300 clips (experiments/results/speech): ERM 18.68, Mixup 15.87 and
+MixupE 14.71 %, not told apart by five seeds. `:compare` runs ERM,
 Mixup and MixupE with five seeds, in one process. Evaluations are of the
 validation clips, which are there to choose by, and show the model as it is,
 which is the paper's, and its Polyak average; the test clips have a line at the
