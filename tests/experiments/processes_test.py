@@ -64,8 +64,19 @@ def start_pair(words):
   return [start([*words, *flags], devices=2) for flags in soak.ranks(2)]
 
 
+def said(processes, within):
+  """What each has written to stderr by its end; of all, where one has none."""
+  try:
+    return [process.communicate(timeout=within)[1] for process in processes]
+  except subprocess.TimeoutExpired:
+    for process in processes:
+      process.kill()
+    ends = [process.communicate()[1][-2000:] for process in processes]
+    pytest.fail(f"Not ended after {within} s: " + "\n---\n".join(ends))
+
+
 def finish(*processes):
-  ends = [process.communicate(timeout=300)[1] for process in processes]
+  ends = said(processes, within=300)
   for process, stderr in zip(processes, ends, strict=True):
     assert process.returncode == 0, stderr[-3000:]
 
@@ -201,7 +212,7 @@ def test_sigterm_to_one_process_saves_all_and_asks_for_a_retry(tmp_path):
   pair = start_pair(words)
   wait_for_lines(tmp_path, 5, pair)
   pair[1].send_signal(signal.SIGTERM)
-  ends = [process.communicate(timeout=120)[1] for process in pair]
+  ends = said(pair, within=120)
   assert [process.returncode for process in pair] == [75, 75], ends
   saved = max(int(p.name) for p in (tmp_path / "checkpoints").iterdir())
   for end in ends:
@@ -219,7 +230,7 @@ def test_sigterm_before_a_resumed_run_has_stepped(tmp_path):
   while "Resuming" not in pair[0].stderr.readline():
     assert pair[0].poll() is None
   pair[1].send_signal(signal.SIGTERM)
-  ends = [process.communicate(timeout=120)[1] for process in pair]
+  ends = said(pair, within=120)
   assert [process.returncode for process in pair] == [75, 75], ends
 
 
@@ -249,7 +260,7 @@ def test_a_workdir_in_use_ends_all_processes_with_the_same_line(tmp_path):
   with lock.hold(tmp_path):
     words = command(tmp_path, "erm", "pmap")
     running = start_pair(words)
-    told = [process.communicate(timeout=120)[1] for process in running]
+    told = said(running, within=120)
   for process, stderr in zip(running, told, strict=True):
     assert process.returncode == 1
     assert f"in use by process {os.getpid()} on host" in stderr
@@ -266,7 +277,7 @@ def end_together(first, second, *, within=60):
     start([*words, *own], devices=1)
     for words, own in zip((first, second), flags, strict=True)
   ]
-  ends = [process.communicate(timeout=within)[1] for process in pair]
+  ends = said(pair, within=within)
   return [process.returncode for process in pair], ends
 
 
@@ -323,7 +334,7 @@ def test_another_number_of_devices_or_setting_ends_both(tmp_path):
     with pytest.MonkeyPatch.context() as patch:
       patch.setenv("JAX_ENABLE_X64", str(k))
       pair.append(start([*words, *own], devices=1 + k))
-  ends = [process.communicate(timeout=60)[1] for process in pair]
+  ends = said(pair, within=60)
   assert [process.returncode for process in pair] == [1, 1], ends
   for end in ends:
     last = end.strip().splitlines()[-1]
@@ -340,7 +351,7 @@ def test_an_error_of_one_process_ends_all_with_its_words(tmp_path, victim):
   pair = start_pair(command(tmp_path, "erm", "pmap", steps=20_000))
   wait_for_lines(tmp_path, 3, pair)
   pair[victim].send_signal(signal.SIGINT)
-  ends = [process.communicate(timeout=60)[1] for process in pair]
+  ends = said(pair, within=60)
   codes = [process.returncode for process in pair]
   assert codes[victim] == 130 and codes[1 - victim] == 1, ends
   assert ends[victim].strip().splitlines()[-1] == "Interrupted."
