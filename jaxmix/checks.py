@@ -79,8 +79,7 @@ def scalar(
 
 def place(name: str, value: int) -> None:
   """Raises unless `value` can be a place of a model, see `jaxmix.hidden`."""
-  # bool is a subclass of int: True would be place 1.
-  if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+  if not _is_whole(value):
     raise TypeError(
       f"{name} must be a static integer, got {value!r}; find a place by its "
       f"name with model.stages.index(name), and draw it outside jit."
@@ -91,13 +90,26 @@ def place(name: str, value: int) -> None:
 
 def static_size(name: str, value: int) -> None:
   """Raises unless `value` can be a number of examples."""
-  if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
+  if not _is_whole(value):
     raise TypeError(
       f"{name} must be a static integer, such as len(images), got "
       f"{_told(value)}."
     )
-  if value < 1:
-    raise ValueError(f"{name} must be at least 1, got {value}.")
+  count(name, value)
+
+
+def count(name: str, value: int, low: int = 1) -> int:
+  """Returns a whole number that is known, or raises and names it."""
+  if not _is_whole(value):
+    raise TypeError(f"{name} must be an integer, got {value!r}.")
+  if value < low:
+    raise ValueError(f"{name} must be at least {low}, got {value}.")
+  return int(value)
+
+
+def _is_whole(value: Any) -> bool:
+  # bool is a subclass of int: True would be place 1, or a batch of one.
+  return isinstance(value, (int, np.integer)) and not isinstance(value, bool)
 
 
 def key(value: Any) -> Any:

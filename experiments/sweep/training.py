@@ -213,14 +213,12 @@ class _Clock:
 
   def add(self, runs: int, total: int) -> None:
     self.done += runs
-    # Many short runs would be many lines.
-    self.report(total, total, 0, always=self.done == self.count)
+    self.report(total, total, 0)
 
-  def report(
-    self, step: int, total: int, runs: int, *, always: bool = False
-  ) -> None:
+  def report(self, step: int, total: int, runs: int) -> None:
     now = time.monotonic()
-    if not always and now - self._told < PATIENCE:
+    # Many short runs would be many lines.
+    if self.done < self.count and now - self._told < PATIENCE:
       return
     self._told = now
     under_way = runs * step / total

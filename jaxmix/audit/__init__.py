@@ -74,9 +74,9 @@ def audit(
     fault
   """
   checks.choice("kind", kind, tuple(_SHAPES))
-  num_classes = _whole("num_classes", num_classes, 4)
-  draws = _whole("draws", draws, 256)
-  seed = _whole("seed", seed, 0)
+  num_classes = checks.count("num_classes", num_classes, 4)
+  draws = checks.count("draws", draws, 256)
+  seed = checks.count("seed", seed, 0)
   if alpha is not None and policy is not None:
     raise ValueError("alpha must be None beside a policy, which has its own.")
   alphas, takes = _alphas(fn, alpha, policy)
@@ -167,14 +167,6 @@ def _alphas(fn, alpha, policy) -> tuple[list[Any], bool]:
       f"alpha must be one number where fn takes no alpha, got {alpha!r}."
     )
   return found, takes
-
-
-def _whole(name: str, value: int, low: int) -> int:
-  if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-    raise TypeError(f"{name} must be an integer, got {value!r}.")
-  if value < low:
-    raise ValueError(f"{name} must be at least {low}, got {value}.")
-  return int(value)
 
 
 def _variants(drawn: laws.Drawn) -> list[str]:

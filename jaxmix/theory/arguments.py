@@ -45,15 +45,6 @@ def listed(value: Any) -> Any:
   return jnp.asarray(value) if isinstance(value, (list, tuple)) else value
 
 
-def count(name: str, value: int, low: int = 1) -> int:
-  """Returns a whole number that is known, or raises and names it."""
-  if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
-    raise TypeError(f"{name} must be an integer, got {value!r}.")
-  if value < low:
-    raise ValueError(f"{name} must be at least {low}, got {value}.")
-  return int(value)
-
-
 def known(value: chex.Array) -> np.ndarray | None:
   """The values, unless they are traced or other processes hold some."""
   return np.asarray(jax.device_get(value)) if _is_known(value) else None

@@ -114,7 +114,7 @@ def gaussian_curvature(
     >>> print(np.asarray(curvature(jnp.array([1.0, 2.0]))).round(3))
     [1. 4.]
   """
-  arguments.count("num_nodes", num_nodes, 2)
+  checks.count("num_nodes", num_nodes, 2)
 
   def curvature(v: chex.Array) -> chex.Array:
     v = jnp.asarray(v)
@@ -157,7 +157,7 @@ def retentiveness(
     0.0625
   """
   checks.scalar("max_radius", max_radius, low=0.0, open_low=True)
-  arguments.count("num_points", num_points)
+  checks.count("num_points", num_points)
   top = jnp.asarray(max_radius, float)
   grid = top * jnp.arange(1, num_points + 1, dtype=top.dtype) / num_points
   grid = jnp.append(grid, jnp.minimum(top, 1.0))

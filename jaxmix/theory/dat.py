@@ -241,8 +241,8 @@ def dat_gap(
     True
   """
   x, y, (n, *_) = likelihood.check_data(logit_fn, x, y, log_partition)
-  arguments.count("num_pairs", num_pairs)
-  arguments.count("pairs_at_once", pairs_at_once)
+  checks.count("num_pairs", num_pairs)
+  checks.count("pairs_at_once", pairs_at_once)
   key_pairs, key_untied, key_dat = jax.random.split(key, 3)
   first, second = jax.random.randint(key_pairs, (2, num_pairs), 0, n)
   loss = _pair_loss(logit_fn, x, y, log_partition)
@@ -303,8 +303,8 @@ def loss_range(
     1.4338
   """
   x, y, (n, *_) = likelihood.check_data(logit_fn, x, y, log_partition)
-  arguments.count("num_points", num_points, 2)
-  arguments.count("evaluations_at_once", evaluations_at_once)
+  checks.count("num_points", num_points, 2)
+  checks.count("evaluations_at_once", evaluations_at_once)
   loss = _pair_loss(logit_fn, x, y, log_partition)
   lam = jnp.linspace(0.0, 1.0, num_points, dtype=x.dtype)
   weight = jnp.asarray(weight_fn(lam)).astype(x.dtype)

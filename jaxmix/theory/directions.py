@@ -12,6 +12,7 @@ import chex
 import jax
 import jax.numpy as jnp
 
+from jaxmix import checks
 from jaxmix.theory import arguments, likelihood
 from jaxmix.theory.likelihood import LogitFn, LogPartition
 
@@ -158,7 +159,7 @@ def cosines(
     [0.6 0.8]
   """
   x, _, (n, *_) = likelihood.check_data(logit_fn, x)
-  arguments.count("examples_at_once", examples_at_once)
+  checks.count("examples_at_once", examples_at_once)
   logits_of = likelihood.single(logit_fn)
   one = lambda point: jnp.abs(_cosines_of_gradients(logits_of, point, point))
   return jax.lax.map(one, x, batch_size=min(examples_at_once, n))
@@ -200,7 +201,7 @@ def loss_cosines(
     [ 0.6 -0.8]
   """
   x, y, (n, *_) = likelihood.check_data(logit_fn, x, y, log_partition)
-  arguments.count("examples_at_once", examples_at_once)
+  checks.count("examples_at_once", examples_at_once)
   logits_of = likelihood.single(logit_fn)
 
   def one(example):
@@ -242,7 +243,7 @@ def logit_factors(
     [6. 8.] [5. 5.] [2. 2.] [0.6 0.8]
   """
   x, _, (n, *_) = likelihood.check_data(logit_fn, x)
-  arguments.count("examples_at_once", examples_at_once)
+  checks.count("examples_at_once", examples_at_once)
   logits_of = likelihood.single(logit_fn)
 
   def one(point):
@@ -309,7 +310,7 @@ def _towards(
 ) -> tuple[chex.Array, chex.Array, LogitFn, chex.Array]:
   """(x, y, logits of one example, xbar), checked."""
   x, y, _ = likelihood.check_data(logit_fn, x, y, log_partition)
-  arguments.count("examples_at_once", examples_at_once)
+  checks.count("examples_at_once", examples_at_once)
   if input_mean is None:
     input_mean = jnp.mean(x, axis=0)
   else:

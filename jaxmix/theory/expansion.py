@@ -29,9 +29,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmix import policies
+from jaxmix import checks, policies
 from jaxmix.taylor import derivatives
-from jaxmix.theory import arguments, likelihood
+from jaxmix.theory import likelihood
 from jaxmix.theory.likelihood import LogitFn, LogPartition
 from jaxmix.theory.moments import NODES, as_policy, quadrature, shift_moments
 
@@ -136,8 +136,8 @@ def mixup_loss(
     -0.3333
   """
   x, y, _ = likelihood.check_data(logit_fn, x, y, log_partition)
-  arguments.count("num_nodes", num_nodes)
-  arguments.count("evaluations_at_once", evaluations_at_once)
+  checks.count("num_nodes", num_nodes)
+  checks.count("evaluations_at_once", evaluations_at_once)
   lam, weight, prob = quadrature(as_policy(alpha, beta, policy), num_nodes)
   # Where alpha is known, found in float64 and rounded once.
   lam, weight, prob = (
@@ -209,7 +209,7 @@ def regularizers(
     (True, 0.1667)
   """
   x, y, (n, *_) = likelihood.check_data(logit_fn, x, y, log_partition)
-  arguments.count("examples_at_once", examples_at_once)
+  checks.count("examples_at_once", examples_at_once)
   policy = as_policy(alpha, beta, policy)
   logits_of = likelihood.single(logit_fn)
   mean = jnp.mean(x, axis=0)
@@ -351,8 +351,8 @@ def taylor_mixup_loss(
     [-0.5, -0.5, -0.3333]
   """
   x, y, (n, *_) = likelihood.check_data(logit_fn, x, y, log_partition)
-  arguments.count("order", order, 0)
-  arguments.count("pairs_at_once", pairs_at_once)
+  checks.count("order", order, 0)
+  checks.count("pairs_at_once", pairs_at_once)
   moments = shift_moments(as_policy(alpha, beta, policy), order)
   loss = likelihood.loss_of_one(logit_fn, log_partition)
 

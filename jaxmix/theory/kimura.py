@@ -180,7 +180,7 @@ def kimura_network_gap(
   """
   x, lam = _check(x, lam)
   checks.scalar("norm_bound", norm_bound, low=0.0)
-  arguments.count("num_layers", num_layers)
+  checks.count("num_layers", num_layers)
   scale = 2.0 ** (num_layers + 0.5) / x.shape[0] ** 0.5
   scale = scale * jnp.asarray(norm_bound, x.dtype)
   average = jnp.mean(x, axis=0, keepdims=True)

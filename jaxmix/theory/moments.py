@@ -9,7 +9,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxmix import checks, policies
-from jaxmix.theory import arguments
 
 # Of the quadrature, unless asked otherwise.
 NODES = 16
@@ -39,7 +38,7 @@ def beta_moment(
     >>> [round(jaxmix.theory.beta_moment(1.0, 1.0, j), 4) for j in (0, 1, 2)]
     [1.0, 0.3333, 0.1667]
   """
-  arguments.count("j", j, 0)
+  checks.count("j", j, 0)
   a = checks.concentration("alpha", alpha)
   b = checks.concentration("beta", beta)
   # Factor by factor: Gamma functions would overflow, or cancel as logs.
@@ -72,7 +71,7 @@ def shift_moments(policy: policies.MixingPolicy, order: int) -> chex.Array:
     >>> print(np.round(jaxmix.theory.shift_moments(policy, 2), 4))
     [1.   0.25 0.1 ]
   """
-  arguments.count("order", order, 0)
+  checks.count("order", order, 0)
   # m nodes are exact to degree 2 m - 1, and weight may add one to the power's.
   lam, weight, prob = quadrature(policy, max(NODES, order + 1))
   xp = np if isinstance(prob * weight, np.ndarray) else jnp

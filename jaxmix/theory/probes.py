@@ -15,8 +15,8 @@ import chex
 import jax
 import jax.numpy as jnp
 
-from jaxmix import policies
-from jaxmix.theory import arguments, expansion, likelihood
+from jaxmix import checks, policies
+from jaxmix.theory import expansion, likelihood
 from jaxmix.theory.directions import root
 from jaxmix.theory.likelihood import LogitFn, LogPartition
 from jaxmix.theory.moments import as_policy, shift_moments
@@ -82,8 +82,8 @@ def probed_regularizers(
     (0.07, 0.0)
   """
   x, y, (n, *_) = likelihood.check_data(logit_fn, x, y, log_partition)
-  arguments.count("num_probes", num_probes, 2)
-  arguments.count("examples_at_once", examples_at_once)
+  checks.count("num_probes", num_probes, 2)
+  checks.count("examples_at_once", examples_at_once)
   policy = as_policy(alpha, beta, policy)
   logits_of = likelihood.single(logit_fn)
   along = functools.partial(

@@ -61,7 +61,7 @@ def rademacher_linear(
   """
   x = arguments.matrix("x", x)
   checks.scalar("radius", radius, low=0.0)
-  arguments.count("num_draws", num_draws, 2)
+  checks.count("num_draws", num_draws, 2)
   signs = jax.random.rademacher(key, (num_draws, x.shape[0]), x.dtype)
   # The supremum over the ball is this norm: nothing is optimised.
   norms = jax.vmap(length)(signs @ x / x.shape[0])

@@ -68,8 +68,8 @@ def taylor_remainder(
     3.8
   """
   x, y, (n, *_) = likelihood.check_data(logit_fn, x, y, log_partition)
-  arguments.count("order", order)
-  arguments.count("pairs_at_once", pairs_at_once)
+  checks.count("order", order)
+  checks.count("pairs_at_once", pairs_at_once)
   checks.choice("form", form, _FORMS)
   shift = arguments.listed(shift)
   if jnp.ndim(shift) != 1:

@@ -266,6 +266,17 @@ def test_a_tilde_is_a_home(monkeypatch, tmp_path):
   assert str(storage.path("gs://bucket/~/run")) == "gs://bucket/~/run"
 
 
+def signalled(program):
+  """How a program ends that sends itself a signal; or never would."""
+  return subprocess.run(
+    [sys.executable, "-c", program, "--compilation_cache=none"],
+    cwd=ROOT,
+    capture_output=True,
+    text=True,
+    timeout=50,
+  )
+
+
 def test_an_early_sigterm_ends_a_run_even_inside_a_callback():
   """Python ignores what is raised in the garbage collector's callbacks."""
   code = (
@@ -278,12 +289,7 @@ def test_an_early_sigterm_ends_a_run_even_inside_a_callback():
     "  print('went on')\n"
     "cli.run(main, resumable=True)\n"
   )
-  done = subprocess.run(
-    [sys.executable, "-c", code, "--compilation_cache=none"],
-    cwd=ROOT,
-    capture_output=True,
-    text=True,
-  )
+  done = signalled(code)
   assert done.returncode == 75, done.stderr[-2000:]
   assert "went on" not in done.stdout
 
@@ -312,13 +318,7 @@ def test_a_signal_inside_a_callback_ends_a_command_all_the_same(sent, code):
     "    time.sleep(60)\n"
     "cli.run(main)\n"
   )
-  done = subprocess.run(
-    [sys.executable, "-c", program, "--compilation_cache=none"],
-    cwd=ROOT,
-    capture_output=True,
-    text=True,
-    timeout=50,
-  )
+  done = signalled(program)
   assert done.returncode == code, done.stderr[-2000:]
   assert done.stdout.strip() == "the callback ended"
   assert "ValueError: still told of" in done.stderr

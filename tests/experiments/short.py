@@ -3,9 +3,10 @@
 from experiments.configs import digits
 
 
-def config(**changes):
-  """Its config, with some keys changed."""
-  found = digits.get_config("model=mlp,total_steps=10,log_every=5,eval_every=5")
+def config(arg="", **changes):
+  """Its config, with an argument of digits.py, and some keys changed."""
+  keys = "model=mlp,total_steps=10,log_every=5,eval_every=5"
+  found = digits.get_config(f"{keys},{arg}" if arg else keys)
   found.batch_size = 64
   found.checkpoint_every = 5
   found.warmup_steps = 2

@@ -14,21 +14,15 @@ import numpy as np
 import pytest
 
 from experiments import ahead, programs, sweep, train
-from experiments.configs import digits
 from experiments.workdir import metrics
+from tests.experiments import short
 
 ROOT = pathlib.Path(__file__).parents[2]
 QUICK = "model=mlp,total_steps=60,log_every=5,eval_every=5,checkpoint_every=10"
 
 
 def quick_config(arg="", **changes):
-  config = digits.get_config(f"{QUICK},{arg}" if arg else QUICK)
-  config.batch_size = 64
-  config.total_steps = 10
-  config.warmup_steps = 2
-  config.model_options.features = (16,)
-  config.update(changes)
-  return config
+  return short.config(arg, **({"checkpoint_every": 10} | changes))
 
 
 def command(workdir, arg=QUICK, *flags):
