@@ -143,6 +143,7 @@ def train_and_evaluate(
         return metrics.NullWriter()
       # First, as it may find that it cannot begin.
       logger = loggers.create(config.logger, folder, told, step)
+      stack.callback(logger.close)
       described.write(folder, told, step=step)
       return metrics.MetricsWriter(folder, step, logger)
 

@@ -366,8 +366,8 @@ def optimal(inputs: chex.ArrayTree, *, block: int = 16) -> Pairing:
     The pairing, of batches of B.
 
   Raises:
-    TypeError: if a leaf of `inputs` is not floating point.
-    ValueError: if block is no integer >= 1, or the batch has not B examples.
+    TypeError: if a leaf of `inputs` is not floating point, or block no integer.
+    ValueError: if block < 1, or the batch has not B examples.
 
   Example:
     >>> x = jnp.array([[0.0], [9.0], [1.0], [8.0]])
@@ -377,8 +377,7 @@ def optimal(inputs: chex.ArrayTree, *, block: int = 16) -> Pairing:
   """
   inputs = checks.floating("inputs", inputs)
   size = checks.batch_size(inputs=inputs)
-  if isinstance(block, bool) or not isinstance(block, int) or block < 1:
-    raise ValueError(f"block must be a static integer >= 1, got {block!r}.")
+  block = checks.count("block", block)
 
   def pair(key, batch_size, mask=None):
     _same_size("inputs", size, batch_size)

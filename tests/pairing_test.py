@@ -475,7 +475,8 @@ def test_by_label_of_vectors_and_classes(key):
       ValueError,
       "block must be",
     ),
-    (lambda: pairing.optimal(jnp.ones(4), block=2.0), ValueError, "got 2.0"),
+    (lambda: pairing.optimal(jnp.ones(4), block=2.0), TypeError, "got 2.0"),
+    (lambda: pairing.optimal(jnp.ones(4), block=True), TypeError, "got True"),
     (
       lambda: pairing.optimal(jnp.arange(4)),
       TypeError,

@@ -10,7 +10,7 @@ as the theorem has it, binary and without biases, and ten classes with biases.
 from __future__ import annotations
 
 import functools
-from typing import Any, NamedTuple
+from typing import Any
 
 import chex
 import jax
@@ -19,40 +19,19 @@ from matplotlib.figure import Figure
 import numpy as np
 from scipy import stats
 
-from experiments.figures import drawing, networks, pictures
-import jaxmix
+from experiments.figures import drawing, networks, pictures, radii, varied
 from jaxmix import policies, theory
 
 HIDDEN = (32, 32)
 METHODS = ("ERM", "Mixup")
-BATCH = 100
 # One law for all networks: that of their own would tell the groups apart by
 # E[1 - lam] alone, and of ERM's is 0.
 LAW = policies.mixup(1.0)
-# PGD's, within each of the bisections of an example's radius.
-STEPS = 20
-STARTS = 2
-BISECTIONS = 8
 RESAMPLES = 2000
-# Larger than any radius found, in deviations of a pixel.
-FARTHEST = 16.0
-
-
-class Setting(NamedTuple):
-  """What is asked of the networks.
-
-  Attributes:
-    outputs: 1 for a logit of digits from five on, or 10.
-    biases: whether layers have them.
-  """
-
-  outputs: int
-  biases: bool
-
 
 SETTINGS = {
-  "binary, without biases": Setting(1, False),
-  "ten classes, with biases": Setting(10, True),
+  "binary, without biases": varied.Setting(1, False),
+  "ten classes, with biases": varied.Setting(10, True),
 }
 PREDICTORS = {
   "smallest": "eps_mix",
@@ -62,159 +41,11 @@ PREDICTORS = {
 }
 
 
-class Draws(NamedTuple):
-  """All that is random in the training of many networks, but the start.
-
-  Attributes:
-    learning_rate: [networks].
-    decay: of all weights, [networks].
-    steps: [networks].
-    alpha: of Mixup's law, [networks].
-    mixed: whether by Mixup, [networks].
-    index: the steps' examples, [networks, most, BATCH].
-    partner: likewise, positions in the batch.
-    lam: likewise; 1 of networks that do not mix.
-  """
-
-  learning_rate: chex.Array
-  decay: chex.Array
-  steps: chex.Array
-  alpha: chex.Array
-  mixed: chex.Array
-  index: chex.Array
-  partner: chex.Array
-  lam: chex.Array
-
-
-def draws(rng: np.random.Generator, count: int, n: int, most: int) -> Draws:
-  """Draws `count` networks of either method, ERM first.
-
-  Args:
-    rng: NumPy's generator. (A law whose alpha differs from network to network
-      takes the library's sampler, inside a program, minutes to compile.)
-    count: networks a method.
-    n: examples.
-    most: steps that a network may take.
-  """
-  uniform = lambda low, high: (
-    low * (high / low) ** rng.uniform(size=2 * count)
-  ).astype(np.float32)
-  alpha = uniform(0.2, 5.0)
-  mixed = np.arange(2 * count) >= count
-  shape = (2 * count, most, BATCH)
-  lam = rng.beta(alpha[:, None, None], alpha[:, None, None], shape)
-  positions = np.broadcast_to(np.arange(BATCH, dtype=np.int32), shape)
-  return Draws(
-    learning_rate=uniform(0.02, 0.2),
-    decay=uniform(1e-4, 3e-2),
-    steps=uniform(most / 4.0, most),
-    alpha=alpha,
-    mixed=mixed,
-    index=rng.integers(0, n, shape, np.int32),
-    partner=rng.permuted(positions, axis=-1),
-    lam=np.where(mixed[:, None, None], lam, 1.0).astype(np.float32),
-  )
-
-
-def trained(
-  key: chex.PRNGKey,
-  drawn: Draws,
-  *,
-  setting: Setting,
-  hidden: tuple[int, ...],
-  train: tuple[chex.Array, chex.Array],
-) -> networks.Params:
-  """One network, in float32.
-
-  Args:
-    key: PRNG key of the start.
-    drawn: without the axis of the networks.
-    setting: of `SETTINGS`.
-    hidden: widths of the hidden layers.
-    train: pictures [n, d] and labels.
-
-  Returns:
-    Its parameters.
-  """
-  x, y = train
-  widths = (x.shape[1], *hidden, setting.outputs)
-  params = networks.init(key, widths, biases=setting.biases)
-  params = jax.tree.map(lambda leaf: leaf.astype(x.dtype), params)
-  loss_fn = _loss_fn(setting)
-
-  def loss(params, index, partner, lam):
-    plan = jaxmix.MixPlan(lam=lam, weight=lam, partner=partner)
-    outputs = _logits(setting, params)(plan.mix(x[index]))
-    return jnp.mean(jaxmix.mixed_loss(loss_fn, outputs, plan.targets(y[index])))
-
-  def step(carry, batch):
-    count, *batch = batch
-    # Networks of one program end at steps of their own.
-    going = (count < drawn.steps).astype(x.dtype)
-    gradient = jax.grad(loss)(carry[0], *batch)
-    move = lambda v, g, p: 0.9 * v - drawn.learning_rate * (g + drawn.decay * p)
-    velocity = jax.tree.map(move, carry[1], gradient, carry[0])
-    new = jax.tree.map(lambda p, v: p + going * v, carry[0], velocity)
-    return (new, velocity), None
-
-  start = params, jax.tree.map(jnp.zeros_like, params)
-  count = jnp.arange(len(drawn.lam))
-  batches = count, drawn.index, drawn.partner, drawn.lam
-  return jax.lax.scan(step, start, batches)[0][0]
-
-
-def measured_radii(
-  key: chex.PRNGKey, logit_fn: Any, x: chex.Array, y: chex.Array, loss_fn: Any
-) -> chex.Array:
-  """The shortest l2 steps that PGD finds to a wrong answer, by bisection.
-
-  Args:
-    key: PRNG key of the starts.
-    logit_fn: maps [n, d] to logits [n] or [n, K].
-    x: [n, d] floats.
-    y: [n] labels.
-    loss_fn: that PGD raises.
-
-  Returns:
-    [n]: 0 where the answer is wrong already, FARTHEST where none was found.
-  """
-  wrong = lambda points, labels: ~_right(logit_fn(points), labels)
-
-  def one(key, point, label):
-    repeated = jnp.broadcast_to(point, (STARTS, *point.shape))
-    labels = jnp.broadcast_to(label, (STARTS,))
-
-    def fooled(key, epsilon):
-      found = jaxmix.pgd(
-        key,
-        logit_fn,
-        repeated,
-        labels,
-        epsilon=epsilon,
-        norm="l2",
-        steps=STEPS,
-        loss_fn=loss_fn,
-      )
-      return jnp.any(wrong(found, labels))
-
-    def halve(ends, key):
-      low, high = ends
-      middle = 0.5 * (low + high)
-      hit = fooled(key, middle)
-      return (jnp.where(hit, low, middle), jnp.where(hit, middle, high)), None
-
-    ends = jnp.zeros((), x.dtype), jnp.full((), FARTHEST, x.dtype)
-    (_, high), _ = jax.lax.scan(halve, ends, jax.random.split(key, BISECTIONS))
-    return jnp.where(wrong(point[None], label[None])[0], 0.0, high)
-
-  return jax.vmap(one)(jax.random.split(key, len(x)), x, y)
-
-
 def measure(
   key: chex.PRNGKey,
   params: networks.Params,
   *,
-  setting: Setting,
+  setting: varied.Setting,
   train: tuple[chex.Array, chex.Array],
   test: tuple[chex.Array, chex.Array],
 ) -> dict[str, chex.Array]:
@@ -232,26 +63,24 @@ def measure(
     boundary of the network's tangent; "measured": PGD's; "train_right" and
     "right": whether the answers are.
   """
-  logit_fn = _logits(setting, params)
+  logit_fn = setting.logit_fn(params)
   (x, y), (test_x, test_y) = train, test
   root = x.shape[1] ** 0.5
   radius = lambda x, y: theory.mixup_radius(logit_fn, x, y, policy=LAW)
   return {
     "train": root * radius(x, y).per_example,
     "own": root * radius(test_x, test_y).per_example,
-    "linear": _linear_distance(logit_fn, test_x, test_y),
-    "measured": measured_radii(
-      key, logit_fn, test_x, test_y, _loss_fn(setting)
-    ),
-    "train_right": _right(logit_fn(x), y),
-    "right": _right(logit_fn(test_x), test_y),
+    "linear": radii.linear(logit_fn, test_x, test_y),
+    "measured": radii.measured(key, logit_fn, test_x, test_y, setting.loss_fn),
+    "train_right": radii.right(logit_fn(x), y),
+    "right": radii.right(logit_fn(test_x), test_y),
   }
 
 
 def summary(each: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
   """Numbers of whole networks, from [networks, examples] of each."""
   pairs = zip(each["own"], each["measured"], strict=True)
-  found = np.where(each["right"], each["measured"], FARTHEST)
+  found = np.where(each["right"], each["measured"], radii.FARTHEST)
   return {
     "smallest": np.min(each["train"], axis=1),
     "mean": np.mean(each["train"], axis=1),
@@ -296,7 +125,7 @@ def correlation(
 
 
 def survey(
-  setting: Setting, loaded: pictures.Pictures, count: int, most: int
+  setting: varied.Setting, loaded: pictures.Pictures, count: int, most: int
 ) -> dict[str, np.ndarray]:
   """Trains and measures `count` networks of either method.
 
@@ -310,11 +139,13 @@ def survey(
     `summary`, and how each was trained.
   """
   data = _arrays(loaded, setting)
-  drawn = draws(np.random.default_rng(0), count, len(data.train[1]), most)
+  drawn = varied.draws(
+    np.random.default_rng(0), count, len(data.train[1]), most
+  )
   key_train, key_watch = jax.random.split(jax.random.key(0))
   keys = lambda key: jax.random.split(key, 2 * count)
   train = functools.partial(
-    trained, setting=setting, hidden=HIDDEN, train=data.train
+    varied.trained, setting=setting, hidden=HIDDEN, train=data.train
   )
   watch = functools.partial(
     measure, setting=setting, train=data.train, test=data.test
@@ -343,12 +174,12 @@ def compute(*, smoke: bool = False) -> dict[str, Any]:
       "hidden": HIDDEN,
       "n_train": len(loaded.train[1]),
       "n_test": len(loaded.test[1]),
-      "batch_size": BATCH,
+      "batch_size": varied.BATCH,
       "most_steps": most,
       "dtype": "float32",
-      "pgd_steps": STEPS,
-      "pgd_starts": STARTS,
-      "bisections": BISECTIONS,
+      "pgd_steps": radii.STEPS,
+      "pgd_starts": radii.STARTS,
+      "bisections": radii.BISECTIONS,
       "resamples": RESAMPLES,
     },
     "networks": {
@@ -400,41 +231,6 @@ def _correlations(rows):
     }
     for group, chosen in groups.items()
   }
-
-
-def _linear_distance(logit_fn, x, y):
-  """min_k margin / |d margin|: 0 where wrong."""
-
-  def one(point, label):
-    logits_of = lambda point: jnp.atleast_1d(logit_fn(point[None])[0])
-    logits, slopes = logits_of(point), jax.jacrev(logits_of)(point)
-    if len(logits) == 1:
-      margin = logits * (2.0 * label - 1.0)
-    else:
-      margin = logits[label] - logits
-      slopes = slopes[label][None] - slopes
-    length = jnp.linalg.norm(slopes, axis=1)
-    away = jnp.where(length > 0.0, margin / jnp.maximum(length, 1e-30), jnp.inf)
-    return jnp.maximum(jnp.min(away), 0.0)
-
-  return jax.vmap(one)(x, y)
-
-
-def _logits(setting, params):
-  outputs = lambda x: networks.outputs(params, x)
-  return outputs if setting.outputs > 1 else lambda x: outputs(x)[:, 0]
-
-
-def _right(logits, y):
-  if logits.ndim == 1:
-    return (logits > 0.0) == (y > 0.5)
-  return jnp.argmax(logits, axis=1) == y
-
-
-def _loss_fn(setting):
-  if setting.outputs == 1:
-    return jaxmix.losses.logistic
-  return jaxmix.losses.softmax_cross_entropy
 
 
 def _caption(result) -> str:

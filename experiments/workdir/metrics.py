@@ -40,7 +40,7 @@ class MetricsWriter:
     Args:
       workdir: the run's folder.
       resume_step: that the run goes on from.
-      logger: is told every line once it is written; closed with the writer.
+      logger: is told every line once it is written; the caller's to close.
     """
     self._logger = logger or loggers.Nobody()
     folder = storage.path(workdir)
@@ -73,11 +73,10 @@ class MetricsWriter:
     storage.write_json(self._path.parent / DIAGRAMS, told)
 
   def close(self) -> None:
-    """Flushes the events, and ends the logger."""
+    """Flushes the events."""
     if self._file is not None:
       self._file.close()
     self._events.close()
-    self._logger.close()
 
 
 def read(path: epath.Path) -> list[dict[str, Any]]:

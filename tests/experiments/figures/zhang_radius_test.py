@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from experiments.figures import zhang_radius
+from experiments.figures import radii, varied, zhang_radius
 import jaxmix
 
 FIGURE = zhang_radius
@@ -16,16 +16,30 @@ def test_pgds_radius_is_the_distance_to_a_linear_boundary():
   """|f| / |theta|, and 0 of the example that is wrong."""
   x = jnp.array([[1.0, 2.0], [-3.0, 0.5], [2.0, 2.0]], jnp.float32)
   y, theta = jnp.array([1, 0, 0]), np.array([3.0, 4.0], np.float32)
-  radii = jax.jit(
-    lambda key: zhang_radius.measured_radii(
+  found = jax.jit(
+    lambda key: radii.measured(
       key, lambda x: x @ theta, x, y, jaxmix.losses.logistic
     )
   )(jax.random.key(0))
-  step = zhang_radius.FARTHEST / 2**zhang_radius.BISECTIONS
+  step = radii.FARTHEST / 2**radii.BISECTIONS
   # Bisection ends above the distance, by less than its last step.
-  off = np.asarray(radii) - [11.0 / 5.0, 7.0 / 5.0, 0.0]
+  off = np.asarray(found) - [11.0 / 5.0, 7.0 / 5.0, 0.0]
   assert np.all(off[:2] > -1e-4) and np.all(off[:2] < 1.01 * step)
   assert off[2] == 0.0
+
+
+def test_the_tangents_distance_of_a_linear_network_is_its_boundarys():
+  """Of three classes, that to the nearest of the two others."""
+  x = jnp.array([[1.0, 2.0], [-3.0, 0.5], [2.0, 2.0]])
+  theta = np.array([3.0, 4.0])
+  binary = radii.linear(lambda x: x @ theta, x, jnp.array([1, 0, 0]))
+  np.testing.assert_allclose(binary, [11.0 / 5.0, 7.0 / 5.0, 0.0])
+  # Logits (2, 1, 0), label 0: 1 / |(1, 0) - (0, 1)|, 2 / |(1, 0) - (-4, 0)|.
+  weights = np.array([[1.0, 0.0, -4.0], [0.0, 1.0, 0.0]])
+  one = jnp.array([[2.0, 1.0]])
+  logit_fn = lambda x: x @ weights + np.array([[0.0, 0.0, 8.0]])
+  (found,) = radii.linear(logit_fn, one, jnp.array([0]))
+  np.testing.assert_allclose(found, min(1.0 / 2.0**0.5, 2.0 / 5.0))
 
 
 def test_rank_correlation_is_scipys_and_its_interval_holds_it():
@@ -42,10 +56,10 @@ def test_rank_correlation_is_scipys_and_its_interval_holds_it():
 
 
 def test_draws_mix_one_half_only():
-  drawn = zhang_radius.draws(np.random.default_rng(0), 2, n=5, most=3)
+  drawn = varied.draws(np.random.default_rng(0), 2, n=5, most=3)
   assert drawn.mixed.tolist() == [False, False, True, True]
   assert np.all(drawn.lam[:2] == 1.0) and np.std(drawn.lam[2:]) > 0.1
-  every = np.arange(zhang_radius.BATCH)
+  every = np.arange(varied.BATCH)
   assert all(sorted(one) == every.tolist() for one in drawn.partner[:, 0])
   assert drawn.index.max() == 4 and drawn.lam.dtype == np.float32
 

@@ -8,7 +8,7 @@ import pytest
 
 from experiments import train
 from experiments.configs import common
-from experiments.workdir import loggers, metrics, storage
+from experiments.workdir import described, loggers, metrics, storage
 from tests.experiments import short
 
 
@@ -60,6 +60,17 @@ def test_a_logger_that_fails_is_told_no_more_and_the_run_goes_on(
   assert logger.told == lines[:2]  # nor closed
   (warned,) = (m for m in caplog.messages if "metrics.jsonl has" in m)
   assert warned.startswith("Kept is told nothing more: ConnectionError: gone")
+
+
+def test_a_run_that_cannot_begin_closes_its_logger(tmp_path, monkeypatch):
+  def full(path, value):
+    raise OSError(28, "No space left on device", str(path))
+
+  monkeypatch.setattr(described.storage, "write_json", full)
+  with pytest.raises(OSError, match="No space left"):
+    run(tmp_path, logger=f"{__name__}:Kept")
+  (logger,) = MADE
+  assert logger.told == ["closed"]
 
 
 def test_a_run_goes_on_with_another_logger(tmp_path):
