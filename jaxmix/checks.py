@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import chex
@@ -82,10 +83,31 @@ def place(name: str, value: int) -> None:
   if not _is_whole(value):
     raise TypeError(
       f"{name} must be a static integer, got {value!r}; find a place by its "
-      f"name with model.stages.index(name), and draw it outside jit."
+      f"name with model.stages.index(name). One drawn inside jit is for "
+      f"jaxmix.hidden.at(plan, place, among=places)."
     )
   if value < 0:
     raise ValueError(f"{name} must be at least 0, the input; got {value}.")
+
+
+def drawn_place(value: chex.Numeric, among: Sequence[int]) -> jax.Array:
+  """Returns a place that may be traced, or raises; see `hidden.at`."""
+  for one in among:
+    place("among", one)
+  if not among:
+    raise ValueError("among must name at least one place, got none.")
+  dtype = getattr(value, "dtype", None)
+  if not _is_whole(value) and (
+    dtype is None or not jnp.issubdtype(dtype, np.integer) or np.ndim(value)
+  ):
+    raise TypeError(
+      "place must be an integer scalar, got "
+      + (_told(value) if dtype is None else f"{dtype}{list(np.shape(value))}")
+      + "."
+    )
+  if not isinstance(value, jax.core.Tracer) and int(value) not in among:
+    raise ValueError(f"place must be one of {tuple(among)}, got {value}.")
+  return jnp.asarray(value)
 
 
 def static_size(name: str, value: int) -> None:

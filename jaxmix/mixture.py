@@ -75,7 +75,7 @@ class MixturePlan:
       TypeError, ValueError: as the plans' own.
     """
     tree = checks.arrays("inputs", tree)
-    if jnp.ndim(self.choice) == 0 and not any(map(_communicates, self.plans)):
+    if jnp.ndim(self.choice) == 0 and not any(map(communicates, self.plans)):
       # One branch more, the first: nothing is mixed.
       branches = [lambda tree: tree, *(plan.mix for plan in self.plans)]
       return jax.lax.switch(self.choice + 1, branches, tree)
@@ -116,13 +116,13 @@ class MixturePlan:
     return found
 
 
-def _communicates(plan):
+def communicates(plan):
   """Whether replicas must all mix by it, or none: a branch is each one's own.
 
   Of a class of a user's own nobody knows.
   """
   if isinstance(plan, MixturePlan):
-    return any(map(_communicates, plan.plans))
+    return any(map(communicates, plan.plans))
   source = getattr(plan, "source", None)
   return source is None or isinstance(source, Ring)
 

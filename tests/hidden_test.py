@@ -135,6 +135,91 @@ def test_at_the_input_it_is_input_mixing_to_the_last_bit(name):
   np.testing.assert_array_equal(found, want)
 
 
+def test_a_drawn_place_is_that_place_and_the_model_is_there_once():
+  """Of one program: values, gradients, batch statistics, padded rows."""
+  model = jaxmix.models.create("resnet8", K, width=4)
+  x = jax.random.normal(jax.random.key(0), (B, 8, 8, 3))
+  variables = jax.jit(model.init)(jax.random.key(1), x)
+  # Away from blocks that are the identity at first.
+  variables = jax.tree.map(lambda leaf: leaf + 0.01, variables)
+  places = (0, 2, 5)
+
+  def loss(variables, place, among=None):
+    def apply(x, tap):
+      return model.apply(
+        variables, x, True, tap=tap, mask=MASK, mutable=["batch_stats"]
+      )
+
+    tap = hidden.at(plan_of(MASK), place, among=among)
+    logits, state = hidden.run(apply, x, tap)
+    return jnp.sum(jnp.where(MASK[:, None], jnp.sin(logits), 0.0)), state
+
+  grad = jax.value_and_grad(loss, has_aux=True)
+  drawn = jax.jit(lambda *args: grad(*args, among=places))
+  found = [drawn(variables, jnp.int32(place)) for place in places]
+  assert drawn._cache_size() == 1  # noqa: SLF001
+  for place, own in zip(places, found, strict=True):
+    want = jax.jit(functools.partial(grad, place=place))(variables)
+    assert_close(own, want, rtol=1e-4, atol=1e-5)
+  together = jax.jit(jax.vmap(lambda k: grad(variables, k, among=places)))
+  assert_close(
+    together(jnp.array(places)),
+    jax.tree.map(lambda *leaves: jnp.stack(leaves), *found),
+    *(1e-4, 1e-5),
+  )
+  assert len({round(float(value), 5) for (value, _), _ in found}) == 3
+  once, mixing = (
+    str(jax.make_jaxpr(run)(variables, *place))
+    for run, *place in (
+      (functools.partial(loss, place=2),),
+      (functools.partial(loss, among=places), 2),
+    )
+  )
+  convolution = "conv_general_dilated["
+  assert mixing.count(convolution) == once.count(convolution) > 0
+
+
+def test_at_a_drawn_place_by_hand():
+  lam, partner = jnp.array([0.75, 1.0]), jnp.array([1, 0])
+  plan = jaxmix.MixPlan(lam, lam, partner)
+  x = {"a": jnp.array([[0.0], [8.0]])}
+  for drawn in (2, np.int64(2), jnp.uint8(2)):
+    tap = hidden.at(plan, drawn, among=[1, 2])
+    assert tap.places == (1, 2)
+    # Elsewhere nothing is asked.
+    assert tap(0, x, (2,)) == (x, (2,)) and tap(3, x, None) == (x, None)
+    stays, parts = tap(1, x, (1, 1))
+    np.testing.assert_array_equal(stays["a"], x["a"])
+    assert parts == (1, 1)
+    np.testing.assert_array_equal(tap(2, x, None)[0]["a"], [[2.0], [8.0]])
+
+
+def test_replicas_draw_places_of_their_own_and_partners_of_the_neighbour():
+  """No replica waits for partners at a place that another has not drawn."""
+  x = jnp.arange(8.0).reshape(8, 1, 1)
+
+  def replica(x, place):
+    pairing = jaxmix.pairing.ring("r")
+    plan = jaxmix.draw(
+      *(jax.random.key(0), 1),
+      policy=jaxmix.MixingPolicy(
+        lambda key, shape: (jnp.full(shape, 0.75), jnp.full(shape, 0.75)), 0.25
+      ),
+      pairing=pairing,
+    )
+    tap = hidden.at(plan, place, among=(0, 1))
+    y, _ = tap(0, x, None)
+    return tap(1, 10.0 * y, None)[0]
+
+  place = jnp.arange(8) % 2
+  found = jax.pmap(replica, "r")(x, place)[:, 0, 0]
+  before = (np.arange(8) - 1) % 8
+  # Odd ones get their neighbour's features, which that one has mixed before.
+  even = 10.0 * (0.75 * np.arange(8) + 0.25 * before)
+  odd = 0.75 * 10.0 * np.arange(8) + 0.25 * np.roll(even, 1)
+  np.testing.assert_allclose(found, np.where(place == 0, even, odd))
+
+
 def batches_of(program, primitives):
   """The leading axes of what these primitives make, inner programs too."""
   found = []
@@ -389,6 +474,22 @@ def test_errors():
     hidden.at(plan, "stem")
   with pytest.raises(ValueError, match="count must lie in 0..B = 8, got 9"):
     hidden.at(plan, 1, count=9)
+  for place, among, error, message in (
+    (1, (), ValueError, "among must name at least one place, got none"),
+    (1, (0, -1), ValueError, "among must be at least 0"),
+    (1, (0, 1.0), TypeError, "among must be a static integer, got 1.0"),
+    (2, (0, 1), ValueError, r"place must be one of \(0, 1\), got 2"),
+    ("stem", (0, 1), TypeError, "integer scalar, got 'stem'"),
+    (True, (0, 1), TypeError, "integer scalar, got True"),
+    (jnp.ones(()), (0, 1), TypeError, r"integer scalar, got float32\[\]"),
+    (jnp.arange(2), (0, 1), TypeError, r"integer scalar, got int32\[2\]"),
+  ):
+    with pytest.raises(error, match=message):
+      hidden.at(plan, place, among=among)
+  with pytest.raises(ValueError, match="count must be 0 with among, got 1"):
+    hidden.at(plan, 1, among=(0, 1), count=1)
+  with pytest.raises(TypeError, match="place must be a static integer.*among"):
+    jax.jit(lambda place: hidden.at(plan, place).lam)(1)
   with pytest.raises(TypeError, match="mix_at must be a static integer"):
     jax.jit(
       lambda k: jaxmix.mixupe_loss(net, X, Y, plan, eta=1.0, mix_at=k)[0]
@@ -415,3 +516,11 @@ def test_errors():
     jax.eval_shape(
       lambda v: model.apply(v, X, tap=hidden.at(plan, 3)), variables
     )
+  with pytest.raises(ValueError, match="tap is for place 3"):
+    jax.eval_shape(
+      lambda v, k: model.apply(v, X, tap=hidden.at(plan, k, among=(3, 0))),
+      *(variables, 0),
+    )
+  own = functools.partial(net, PARAMS)
+  with pytest.raises(ValueError, match=r"got 2; apply_fn called.*\[0, 1\]"):
+    hidden.run(own, X, hidden.at(plan, 0, among=(0, 2)))

@@ -47,17 +47,20 @@ def mixed_loss(
     batch: not mixed.
     plan: mixes it.
     params: the network's.
-    place: where the plan mixes.
+    place: where the plan mixes; traced where the setting has several places.
     mixes: False leaves the inputs as they are, where lam is 1.
   """
   del values
   inputs, mask = batch["inputs"], batch.get("mask")
   own = functools.partial(apply_fn, params, mask=mask)
-  if place:
-    tap = jaxmix.hidden.at(plan, place)
-    outputs, state = jaxmix.hidden.run(own, inputs, tap)
+  if not mixes:
+    outputs, state = own(inputs)
+  elif setting.places == (0,):
+    outputs, state = own(plan.mix(inputs))
   else:
-    outputs, state = own(plan.mix(inputs) if mixes else inputs)
+    among = setting.places if len(setting.places) > 1 else None
+    tap = jaxmix.hidden.at(plan, place, among=among)
+    outputs, state = jaxmix.hidden.run(own, inputs, tap)
   loss, total = _mean(setting, batch, plan, outputs)
   metrics = {
     "loss": total,
@@ -172,8 +175,8 @@ def mixed_gradient(
 ) -> tuple[Outcome, Any]:
   """The gradient of a loss, or of MixupE's where the config says so.
 
-  Of several places a step draws one, the same on all replicas: each is a branch
-  of the program.
+  Of several places a step draws one, the same on all replicas. Where the batch
+  grows at its place, by what stays unmixed, each is a branch of the program.
   """
   config, task, axis_name, enhanced, places = setting
   if config.accumulate_steps > 1:
@@ -224,14 +227,17 @@ def mixed_gradient(
     own = functools.partial(loss, setting, values, apply_fn, batch, plan)
     return averaged(lambda params: own(params, place))
 
-  branches = [functools.partial(at, place) for place in places]
-  if len(branches) == 1:
-    told, grads = branches[0]()
+  if len(places) == 1:
+    told, grads = at(places[0])
   else:
     # Replicas fold their number into the same key: no number is so high.
     key_place = jax.random.fold_in(key, 2**32 - 1)
-    drawn = jax.random.randint(key_place, (), 0, len(branches))
-    told, grads = jax.lax.switch(drawn, branches)
+    drawn = jax.random.randint(key_place, (), 0, len(places))
+    if enhanced or loss is regmixup_loss:
+      branches = [functools.partial(at, place) for place in places]
+      told, grads = jax.lax.switch(drawn, branches)
+    else:
+      told, grads = at(jnp.array(places)[drawn])
   hits = hit_shares(setting, told.outputs, plan, batch)
   return Outcome(
     told.state, dict(told.metrics) | jax.lax.pmean(hits, axis_name)

@@ -25,8 +25,9 @@ last 5,000 training images with seeds 0 and 1, by batches of 100, a cosine from
 rows' eta where none is named, 0.3, was not chosen by anything.
 
 Cost: 1,000 steps a run; 16 ms of a core each for Mixup, 30 with the clean pass,
-60 for the exact penalty, 100 and more where every stage is a branch (manifold
-mixup): all 200 runs take two hours of one core.
+60 for the exact penalty, 100 and more where every stage is a branch (the
+penalty at a random one): all 200 runs took two hours of one core, when it was
+of manifold mixup without a penalty, too.
 Resumable. --out gets ablation.json, ablation.md and ablation.png.
 """
 

@@ -92,7 +92,7 @@ class GIN(nn.Module):
     tapped = interface.named(tap, self.stages)
     parts = interface.static_parts(parts, x.size)
     checks.mask_array(mask, x.size)
-    if getattr(tap, "place", None) == 0:
+    if 0 in getattr(tap, "places", ()):
       raise TypeError(
         "graphs cannot be mixed at the input, place 0: their nodes do not "
         "correspond; mix at place 1, the read-out."

@@ -128,7 +128,7 @@ def named(
       would be left out without a word; or, where there is a mask, if it changes
       the batch's size and does not say which of the rows are real.
   """
-  wanted = getattr(tap, "place", 0)
+  wanted = max(getattr(tap, "places", (0,)))
   if wanted >= len(stages):
     raise ValueError(
       f"tap is for place {wanted}, but the model's places are 0 to "

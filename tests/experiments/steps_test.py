@@ -317,6 +317,38 @@ def test_several_steps_a_dispatch_are_the_same_steps():
   assert_close(singly.params, together.params, 1e-5, 1e-6)
 
 
+@pytest.mark.parametrize("method", ["mixup", "regmixup"])
+def test_a_step_mixes_at_the_place_it_draws(method):
+  """Of all places each is drawn; whether they are branches or not."""
+
+  def step(mix_at):
+    config = make_config(model="mlp", method=method, eta=0.5, mix_at=mix_at)
+    return config, jax.jit(
+      jax.vmap(
+        make_steps(config).train, (None, 0, None, None), axis_name=steps.AXIS
+      )
+    )
+
+  config, drawn = step("random")
+  singly = [step(name)[1] for name in ("input", "dense1", "readout")]
+  mapped = parallel.create("pmap", make_steps(config))
+  state = jax.tree.map(jnp.copy, mapped.init(jax.random.key(0)))
+  batch = jax.tree.map(lambda x: jnp.asarray(x)[None], batch_of(config))
+  met = set()
+  for number in range(10):
+    args = state, batch, jax.random.key(number), methods.values(config)
+    told = drawn(*args)[1]
+    known = [one(*args)[1] for one in singly]
+    (place,) = (
+      k
+      for k, one in enumerate(known)
+      if np.allclose(one["loss"], told["loss"], rtol=1e-5)
+    )
+    assert_close(told, known[place])
+    met.add(place)
+  assert met == {0, 1, 2}
+
+
 def test_replicas_and_steps_draw_different_lam(monkeypatch):
   drawn = []
   create = methods.create
