@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmix import checks
 from jaxmix.models import interface
 from jaxmix.models.norm import BatchNorm
 from jaxmix.models.transformer import (
@@ -338,11 +337,8 @@ class CoAtNet(nn.Module):
         raise ValueError(f"{name} must have 5 entries, S0 to S4, got {value}.")
     mbconv = interface.remat_block(MBConv, self.remat)
     transformer = interface.remat_block(TransformerBlock, self.remat)
-    tapped = interface.named(tap, self.stages)
     x = interface.as_images(x, self.dtype)
-    parts = interface.static_parts(parts, x.shape[0])
-    checks.mask_array(mask, x.shape[0])
-    x, parts, mask = tapped("input", x, parts, mask)
+    tapped, x, parts, mask = interface.enter(self.stages, tap, x, parts, mask)
 
     for index in range(self.stage_sizes[0]):
       x = self._stem(x, index, train, parts, mask)

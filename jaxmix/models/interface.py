@@ -111,9 +111,41 @@ def static_parts(
   return None if parts is None else part_sizes(parts, batch_size)
 
 
-def named(
-  tap: Tap | None, stages: Sequence[str]
-) -> Callable[[str, chex.Array, Parts, Mask], tuple[chex.Array, Parts, Mask]]:
+NamedTap = Callable[
+  [str, chex.Array, Parts, Mask], tuple[chex.Array, Parts, Mask]
+]
+
+
+def enter(
+  stages: Sequence[str],
+  tap: Tap | None,
+  x: chex.Array,
+  parts: Sequence[int] | None,
+  mask: Mask,
+) -> tuple[NamedTap, chex.Array, Parts, Mask]:
+  """Checks what a model was called with, and passes its first place.
+
+  Args:
+    stages: the names of the model's places, the first of them "input".
+    tap: what the model was called with.
+    x: [B, ...] in the compute dtype.
+    parts: see `jaxmix.models.norm.BatchNorm`.
+    mask: bool [B], or None.
+
+  Returns:
+    (the tap as of `named`, and x, parts and mask behind the input).
+
+  Raises:
+    TypeError, ValueError: as `static_parts` and `named`, or if the mask is not
+      boolean or not of the batch.
+  """
+  tapped = named(tap, stages)
+  own_parts = static_parts(parts, x.shape[0])
+  checks.mask_array(mask, x.shape[0])
+  return tapped, *tapped("input", x, own_parts, mask)
+
+
+def named(tap: Tap | None, stages: Sequence[str]) -> NamedTap:
   """Returns the tap as models call it, by a place's name.
 
   Args:

@@ -7,7 +7,6 @@ import chex
 from flax import linen as nn
 import jax.numpy as jnp
 
-from jaxmix import checks
 from jaxmix.models import interface
 
 _SIZE = 5  # of the kernels
@@ -76,12 +75,9 @@ class LeNet(nn.Module):
         `mask` does not fit it.
     """
     del train
-    tapped = interface.named(tap, self.stages)
     x = interface.as_images(x, self.dtype)
-    parts = interface.static_parts(parts, x.shape[0])
-    checks.mask_array(mask, x.shape[0])
     interface.check_size(x, _smallest(len(self.widths)))
-    x, parts, mask = tapped("input", x, parts, mask)
+    tapped, x, parts, mask = interface.enter(self.stages, tap, x, parts, mask)
     # He et al. (2015), https://arxiv.org/abs/1502.01852, eq. (10), for ReLU.
     options = dict(kernel_init=nn.initializers.he_normal(), dtype=self.dtype)
     for index, width in enumerate(self.widths):

@@ -7,7 +7,6 @@ import chex
 from flax import linen as nn
 import jax.numpy as jnp
 
-from jaxmix import checks
 from jaxmix.models import interface
 
 
@@ -69,12 +68,10 @@ class MLP(nn.Module):
       ValueError: if `parts` or `mask` does not fit x.
     """
     del train
-    tapped = interface.named(tap, self.stages)
-    parts = interface.static_parts(parts, x.shape[0])
-    checks.mask_array(mask, x.shape[0])
     if not jnp.issubdtype(x.dtype, jnp.floating):
       raise TypeError(f"x must be floats, got {x.dtype}: normalise it first.")
-    x, parts, mask = tapped("input", x.astype(self.dtype), parts, mask)
+    x = x.astype(self.dtype)
+    tapped, x, parts, mask = interface.enter(self.stages, tap, x, parts, mask)
     x = x.reshape(x.shape[0], -1)
     # He et al. (2015), https://arxiv.org/abs/1502.01852, eq. (10), for ReLU.
     for index, width in enumerate(self.features):

@@ -8,7 +8,6 @@ import chex
 from flax import linen as nn
 import jax.numpy as jnp
 
-from jaxmix import checks
 from jaxmix.models import interface
 from jaxmix.models.norm import BatchNorm
 from jaxmix.models.resnet import BLOCKS
@@ -176,11 +175,8 @@ class PreActResNet(nn.Module):
     if self.block not in BLOCKS:
       raise ValueError(f"block must be one of {BLOCKS}, got {self.block!r}.")
     block = interface.remat_block(PreActBlock, self.remat)
-    tapped = interface.named(tap, self.stages)
     x = interface.as_images(x, self.dtype)
-    parts = interface.static_parts(parts, x.shape[0])
-    checks.mask_array(mask, x.shape[0])
-    x, parts, mask = tapped("input", x, parts, mask)
+    tapped, x, parts, mask = interface.enter(self.stages, tap, x, parts, mask)
     stem_width = self.width if self.stem_width is None else self.stem_width
     x = _conv(
       x,

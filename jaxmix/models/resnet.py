@@ -8,7 +8,6 @@ import chex
 from flax import linen as nn
 import jax.numpy as jnp
 
-from jaxmix import checks
 from jaxmix.models import interface
 from jaxmix.models.norm import BatchNorm
 
@@ -169,11 +168,8 @@ class ResNet(nn.Module):
     if self.stem not in STEMS:
       raise ValueError(f"stem must be one of {STEMS}, got {self.stem!r}.")
     block = interface.remat_block(ResidualBlock, self.remat)
-    tapped = interface.named(tap, self.stages)
     x = interface.as_images(x, self.dtype)
-    parts = interface.static_parts(parts, x.shape[0])
-    checks.mask_array(mask, x.shape[0])
-    x, parts, mask = tapped("input", x, parts, mask)
+    tapped, x, parts, mask = interface.enter(self.stages, tap, x, parts, mask)
 
     conv = functools.partial(
       _Conv, self.width, dtype=self.dtype, name="conv_stem"

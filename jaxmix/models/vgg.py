@@ -9,7 +9,6 @@ from flax import linen as nn
 import jax.numpy as jnp
 import numpy as np
 
-from jaxmix import checks
 from jaxmix.models import interface
 from jaxmix.models.norm import BatchNorm
 
@@ -130,12 +129,9 @@ class VGG(nn.Module):
         `mask` does not fit it, or `remat` is unknown.
     """
     block = interface.remat_block(VGGBlock, self.remat)
-    tapped = interface.named(tap, self.stages)
     x = interface.as_images(x, self.dtype)
-    parts = interface.static_parts(parts, x.shape[0])
-    checks.mask_array(mask, x.shape[0])
     interface.check_size(x, 2 ** len(self.stage_sizes))
-    x, parts, mask = tapped("input", x, parts, mask)
+    tapped, x, parts, mask = interface.enter(self.stages, tap, x, parts, mask)
     for stage, size in enumerate(self.stage_sizes):
       growth = _GROWTH[min(stage, len(_GROWTH) - 1)]
       for index in range(size):

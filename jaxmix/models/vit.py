@@ -7,7 +7,6 @@ import chex
 from flax import linen as nn
 import jax.numpy as jnp
 
-from jaxmix import checks
 from jaxmix.models import interface
 from jaxmix.models.transformer import (
   Dropout,
@@ -144,11 +143,8 @@ class VisionTransformer(nn.Module):
         `remat` is unknown.
     """
     block = interface.remat_block(EncoderBlock, self.remat)
-    tapped = interface.named(tap, self.stages)
     x = interface.as_images(x, self.dtype)
-    parts = interface.static_parts(parts, x.shape[0])
-    checks.mask_array(mask, x.shape[0])
-    x, parts, mask = tapped("input", x, parts, mask)
+    tapped, x, parts, mask = interface.enter(self.stages, tap, x, parts, mask)
     batch, height, width, _ = x.shape
     if height % self.patch_size or width % self.patch_size:
       raise ValueError(
