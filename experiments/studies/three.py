@@ -13,6 +13,7 @@ from experiments.studies import command
 from experiments.sweep import results, selection
 
 METHODS = {"ERM": "erm", "Mixup": "mixup", "MixupE": "mixupe"}
+PAIRED = ("Mixup", "ERM"), ("MixupE", "Mixup")
 # Of a result's test part -> title, scale.
 METRICS = {
   "error": ("test error (%)", 100.0),
@@ -69,7 +70,7 @@ def summarize(found: Sequence[results.Result]) -> dict[str, Any]:
         )
         for name in METRICS
       }
-      for ours, theirs in (("MixupE", "Mixup"), ("Mixup", "ERM"))
+      for ours, theirs in PAIRED
     },
     "runs": len(found),
     "diverged": sum("diverged_at" in result for result in found),
@@ -84,18 +85,21 @@ def markdown(summary: Mapping[str, Any], what: str = "data set") -> str:
     summary: name -> what `summarize` returned.
     what: the names are of.
   """
+  pairs = [f"{ours} − {theirs}" for ours, theirs in PAIRED]
   first = [
-    [what, *METHODS, "alpha", "alpha, eta", "MixupE − Mixup, paired (%)"],
-    ["---", *["--:"] * 6],
+    [what, *METHODS, "alpha", "alpha, eta", *(f"{one} (%)" for one in pairs)],
+    ["---", *["--:"] * 7],
   ]
   second = [
-    [what, "metric", *METHODS, "MixupE − Mixup, paired"],
-    ["---", "---", *["--:"] * 4],
+    [what, "metric", *METHODS, *pairs],
+    ["---", "---", *["--:"] * 5],
   ]
   for name, one in summary.items():
     methods = one["methods"]
     cells = {title: value["cell"] for title, value in methods.items()}
-    difference = one["differences"]["MixupE - Mixup"]
+    differences = [
+      one["differences"][f"{ours} - {theirs}"] for ours, theirs in PAIRED
+    ]
     first.append(
       [
         name,
@@ -104,7 +108,7 @@ def markdown(summary: Mapping[str, Any], what: str = "data set") -> str:
         ),
         f"{cells['Mixup']['alpha']:g}",
         f"{cells['MixupE']['alpha']:g}, {cells['MixupE']['eta']:g}",
-        command.interval(difference["error"], 2),
+        *(command.interval(pair["error"], 2) for pair in differences),
       ]
     )
     for field in list(METRICS)[1:]:
@@ -117,13 +121,13 @@ def markdown(summary: Mapping[str, Any], what: str = "data set") -> str:
           *(
             command.shown(methods[t]["test"][field], decimals) for t in METHODS
           ),
-          command.interval(difference[field], decimals),
+          *(command.interval(pair[field], decimals) for pair in differences),
         ]
       )
   return (
     "Test error (%), mean ± standard error over seeds, of the cell that the "
-    "validation error chose; the paired difference with its 95 % interval by "
-    "Student's t.\n\n"
+    "validation error chose; differences, paired by seed, with their 95 % "
+    "intervals by Student's t.\n\n"
     f"{command.rows(first)}\n"
     "Of the same cells; scaled: at the temperature that the validation rows "
     f"chose.\n\n{command.rows(second)}"

@@ -54,7 +54,7 @@ def test_the_table_and_its_caption_say_the_numbers(found):
   text = three.markdown(summary)
   assert (
     "| toy | 50.00 ± 0.00 | 40.00 ± 0.00 | 20.00 ± 10.00 | 1 | 1, 0.1 | "
-    "−20.00 (−147.06 to +107.06) |" in text
+    "−10.00 (−10.00 to −10.00) | −20.00 (−147.06 to +107.06) |" in text
   )
   assert "on 1 data set, " in three.caption(summary)
   assert "in error better on 0, worse on 0, not told apart on 1" in (
