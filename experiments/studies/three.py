@@ -13,7 +13,7 @@ from experiments.studies import command
 from experiments.sweep import results, selection
 
 METHODS = {"ERM": "erm", "Mixup": "mixup", "MixupE": "mixupe"}
-PAIRED = ("Mixup", "ERM"), ("MixupE", "Mixup")
+PAIRED = ("Mixup - ERM", "MixupE - Mixup")
 # Of a result's test part -> title, scale.
 METRICS = {
   "error": ("test error (%)", 100.0),
@@ -40,9 +40,9 @@ def summarize(found: Sequence[results.Result]) -> dict[str, Any]:
 
   Returns:
     "methods": name -> its chosen "cell", "validation_error" (%) and "test",
-    each metric's mean, standard error and number of runs; "differences":
-    "MixupE - Mixup" and "Mixup - ERM" -> each metric's paired mean and
-    interval; "diverged": how many runs did; "seconds" of all.
+    each metric's mean, standard error and number of runs; "differences": of
+    `PAIRED` -> each metric's paired mean and interval; "diverged": how many
+    runs did; "seconds" of all.
   """
   chosen = {}
   methods = {}
@@ -61,17 +61,16 @@ def summarize(found: Sequence[results.Result]) -> dict[str, Any]:
         for name in METRICS
       },
     }
+  differences = {}
+  for pair in PAIRED:
+    ours, theirs = (chosen[title] for title in pair.split(" - "))
+    differences[pair] = {
+      name: command.told(selection.paired(ours, theirs, metric(name)))
+      for name in METRICS
+    }
   return {
     "methods": methods,
-    "differences": {
-      f"{ours} - {theirs}": {
-        name: command.told(
-          selection.paired(chosen[ours], chosen[theirs], metric(name))
-        )
-        for name in METRICS
-      }
-      for ours, theirs in PAIRED
-    },
+    "differences": differences,
     "runs": len(found),
     "diverged": sum("diverged_at" in result for result in found),
     "seconds": round(sum(result["seconds"] for result in found)),
@@ -85,7 +84,7 @@ def markdown(summary: Mapping[str, Any], what: str = "data set") -> str:
     summary: name -> what `summarize` returned.
     what: the names are of.
   """
-  pairs = [f"{ours} − {theirs}" for ours, theirs in PAIRED]
+  pairs = [pair.replace("-", "−") for pair in PAIRED]
   first = [
     [what, *METHODS, "alpha", "alpha, eta", *(f"{one} (%)" for one in pairs)],
     ["---", *["--:"] * 7],
@@ -97,9 +96,7 @@ def markdown(summary: Mapping[str, Any], what: str = "data set") -> str:
   for name, one in summary.items():
     methods = one["methods"]
     cells = {title: value["cell"] for title, value in methods.items()}
-    differences = [
-      one["differences"][f"{ours} - {theirs}"] for ours, theirs in PAIRED
-    ]
+    differences = [one["differences"][pair] for pair in PAIRED]
     first.append(
       [
         name,
@@ -149,9 +146,8 @@ def _panels(
   for k, (field, panel) in enumerate(zip(shown, panels, strict=False)):
     panel.axvline(0.0, color="0.7", linewidth=1.0)
     for row, name in enumerate(names):
-      for color, offset, pair in (
-        ("C0", -0.12, "Mixup - ERM"),
-        ("C1", 0.12, "MixupE - Mixup"),
+      for color, offset, pair in zip(
+        ("C0", "C1"), (-0.12, 0.12), PAIRED, strict=True
       ):
         told = summary[name]["differences"][pair][field]
         panel.plot(
