@@ -74,10 +74,6 @@ def at(
     >>> tap = jaxmix.hidden.at(plan, model.stages.index("dense1"))
     >>> model.apply(model.init(key, x), x, tap=tap).shape
     (4, 10)
-    >>> drawn = jax.random.randint(key, (), 0, 3)  # anew each batch
-    >>> tap = jaxmix.hidden.at(plan, drawn, among=(0, 1, 2))
-    >>> model.apply(model.init(key, x), x, tap=tap).shape
-    (4, 10)
   """
   checks.plan(plan)
   size = plan.lam.shape[0]
