@@ -149,7 +149,10 @@ class GIN(nn.Module):
     branches: list[Callable[..., chex.Array]] = [
       functools.partial(in_room, room=room) for room in sizes
     ]
-    return nn.switch(level, [*branches, whole], encoder, x)
+    # What one branch keeps for its gradient the others fill with zeros. Only
+    # the smallest, which is taken most often, does; larger ones compute again.
+    first, *larger = [*branches, whole]
+    return nn.switch(level, [first, *map(nn.remat, larger)], encoder, x)
 
 
 class _Encoder(nn.Module):
