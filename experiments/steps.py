@@ -166,15 +166,17 @@ def create(config: ConfigDict, spec: Spec) -> Steps:
   def evaluate(state, batch):
     mask = batch["mask"]
     sums: Sums = {"count": jnp.sum(mask, dtype=jnp.float32)}
-    for whose, (params, network_state) in {
-      "live": (state.params, state.batch_stats),
-      "polyak": state.polyak,
-    }.items():
+    weights = {"live": (state.params, state.batch_stats)}
+    if config.polyak_rate > 0.0:
+      weights["polyak"] = state.polyak
+    for whose, (params, network_state) in weights.items():
 
       def predict(inputs, params=params, network_state=network_state):
         return network.apply(params, network_state, to_float(inputs))[0]
 
       sums[whose] = task.sums(predict, batch)
+    # An average at rate 0 is the weights themselves.
+    sums.setdefault("polyak", sums["live"])
     # Sums, not means: replicas may hold different numbers of real examples.
     return jax.lax.psum(sums, AXIS)
 
