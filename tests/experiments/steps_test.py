@@ -498,6 +498,20 @@ def test_evaluation_against_numpy():
   assert means["accuracy"] != means["polyak_accuracy"]
 
 
+def test_weights_without_an_average_are_evaluated_once():
+  counts = {}
+  for rate in (0.0, 0.9):
+    config = make_config("method=erm", model="mlp", polyak_rate=rate)
+    own = make_steps(config)
+    state = jax.eval_shape(own.init, jax.random.key(0))
+    batch = jax.tree.map(
+      lambda x: jnp.asarray(x)[None], next(evaluation_batches(config))
+    )
+    run = jax.vmap(own.evaluate, (None, 0), axis_name=steps.AXIS)
+    counts[rate] = str(jax.make_jaxpr(run)(state, batch)).count("dot_general")
+  assert counts[0.9] == 2 * counts[0.0] > 0
+
+
 def test_pgd_is_the_stronger_attack_on_a_trained_network():
   config = make_config(
     "method=erm,pgd_epsilon=0.1,pgd_steps=10", model="mlp", polyak_rate=0.9

@@ -203,6 +203,16 @@ def test_the_first_room_that_holds_a_batch_is_taken():
   assert graphs_lib.smallest(tight, sizes[:3]) == 3  # none
 
 
+def test_gradients_keep_arrays_of_the_smallest_room_alone():
+  """Those of another room would be filled with zeros at every step."""
+  x, model = batch(GRAPHS, 9, 40, ROOMS), create()
+  v = randomized(model, x)
+  program = jax.make_jaxpr(functools.partial(step, model, None))(v, x, WEIGHT)
+  kept, _ = (one for one in program.eqns if one.primitive.name == "cond")
+  lengths = {one.aval.shape[0] for one in kept.outvars if one.aval.shape}
+  assert lengths & {18, 27, 54} == {18}  # rows of nodes: 6 times a room's
+
+
 def test_the_order_of_nodes_does_not_matter():
   rng = np.random.default_rng(5)
   renamed = []
