@@ -54,10 +54,11 @@ def run(
     folder = storage.path(given.out.value)
     folder.mkdir(parents=True, exist_ok=True)  # or fail, before the minutes
     target = folder / f"{name}.json"
-    told = storage.read_json(target)["sets"] if target.exists() else {}
+    told = _before(target) if target.exists() else {}
     for one in given.sets.value or sets:
       logging.info("%s", one)
-      told[one] = train(
+      made_with = provenance.describe(f"experiments.studies.{name}")
+      told[one] = {"commit": made_with["commit"]} | train(
         one,
         given.data_dir.value,
         storage.path(given.workdir.value) / one,
@@ -66,7 +67,7 @@ def run(
       summary = {key: told[key] for key in (*sets, *told) if key in told}
       text = caption(summary)
       content = {
-        "made_with": provenance.describe(f"experiments.studies.{name}"),
+        "made_with": made_with,
         "caption": text,
         "sets": summary,
         **derive(summary),
@@ -79,6 +80,15 @@ def run(
       logging.info("%s", text)
 
   cli.run(main, resumable=True)
+
+
+def _before(target: epath.Path) -> dict[str, Any]:
+  """What a study's file says of each data set."""
+  content = storage.read_json(target)
+  commit = content["made_with"]["commit"]
+  return {
+    name: {"commit": commit} | one for name, one in content["sets"].items()
+  }
 
 
 def sweep(

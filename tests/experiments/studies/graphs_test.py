@@ -1,6 +1,7 @@
 """MixupE's table 6: the two choices, and what has collapsed, by hand."""
 
 import json
+import pathlib
 import subprocess
 import sys
 
@@ -105,6 +106,14 @@ def test_the_runs_of_a_data_set_are_two_forms_of_three_methods(shared):
 
 
 def test_the_command_makes_table_numbers_and_picture(shared, tmp_path):
+  """Of what it trains, beside what the file has already."""
+  (tmp_path / "out").mkdir()
+  committed = pathlib.Path(graphs.__file__).parents[1] / "results/graphs"
+  one = json.loads((committed / "graphs.json").read_text())["sets"]["ptc_mr"]
+  sets = {"ptc_mr": one | {"commit": "0123456"}, "nci1": dict(one)}
+  sets["nci1"].pop("commit", None)
+  before = {"made_with": {"commit": "89abcde"}, "sets": sets}
+  (tmp_path / "out" / "graphs.json").write_text(json.dumps(before))
   command = [
     sys.executable,
     *("-m", "experiments.studies.graphs", "--smoke", "--sets=mutag"),
@@ -116,6 +125,11 @@ def test_the_command_makes_table_numbers_and_picture(shared, tmp_path):
   ]
   subprocess.run(command, check=True, capture_output=True)
   told = json.loads((tmp_path / "out" / "graphs.json").read_text())
+  assert {name: one["commit"] for name, one in told["sets"].items()} == {
+    "mutag": told["made_with"]["commit"],
+    "nci1": "89abcde",
+    "ptc_mr": "0123456",
+  }
   methods = told["sets"]["mutag"]["scales"]["18"]
   assert methods.keys() == {"ERM", "Mixup", "MixupE"}
   for one in methods.values():
