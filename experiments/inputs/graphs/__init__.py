@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from absl import logging
 from ml_collections import ConfigDict
 import numpy as np
@@ -76,7 +78,7 @@ def _report(name, graphs, drawn, rooms, batch_size) -> None:
   full = float(graphs.num_nodes.max()), float(graphs.num_edges.max())
   packed = pad.padding_share(drawn, rooms, full)
   alone = pad.padding_share(drawn, (), full)
-  logging.info(
+  _say(
     "%s: %d graphs of %.1f nodes and %.1f edge rows, at most %d and %d. Batches"
     " of %d are computed on in %d sizes; padding is %.0f%% of their nodes and"
     " %.0f%% of their edge rows (%.0f%% and %.0f%% in the largest alone).",
@@ -89,3 +91,9 @@ def _report(name, graphs, drawn, rooms, batch_size) -> None:
     len(rooms) + 1,
     *(100.0 * share for share in (*packed, *alone)),
   )
+
+
+# All folds of a sweep are of one set.
+@functools.lru_cache(maxsize=1)
+def _say(message: str, *values: str | float) -> None:
+  logging.info(message, *values)

@@ -9,10 +9,14 @@ node's graph), NAME_graph_labels.txt, and where there are NAME_node_labels.txt
 from __future__ import annotations
 
 import pathlib
+import re
 from typing import NamedTuple
 
 from absl import logging
 import numpy as np
+
+# int() reads 1_0 as 10, too; 18 digits are within 64 bits.
+_INTEGER = r"\s*-?[0-9]{1,18}\s*"
 
 
 class GraphSet(NamedTuple):
@@ -125,21 +129,17 @@ def _find(folder: str, name: str):
 def _integers(path: pathlib.Path, columns: int) -> np.ndarray:
   """Reads lines of `columns` integers with commas between: [lines, columns]."""
   # Other bytes than a text's become characters that no integer has.
-  text = path.read_text(encoding="utf-8-sig", errors="replace")
-  lines = text.rstrip().split("\n") if text.strip() else []
-  rows = []
+  text = path.read_text(encoding="utf-8-sig", errors="replace").rstrip()
+  lines = text.split("\n") if text else []
+  is_right = re.compile(",".join([_INTEGER] * columns)).fullmatch
   for number, line in enumerate(lines, 1):
-    fields = [field.strip() for field in line.split(",")]
-    # int() reads 1_0 as 10; 18 digits are within 64 bits.
-    digits = [field.removeprefix("-") for field in fields]
-    plain = all(one.isdecimal() and len(one) <= 18 for one in digits)
-    if len(fields) != columns or not plain:
+    if not is_right(line):
       what = "an integer" if columns == 1 else f"{columns} integers, u, v"
       raise ValueError(
         f"{path}, line {number}: expected {what}, got {line.strip()[:80]!r}."
       )
-    rows.append([int(field) for field in fields])
-  return np.array(rows, np.int64).reshape(-1, columns)
+  fields = text.replace(",", " ").split()
+  return np.array(list(map(int, fields)), np.int64).reshape(-1, columns)
 
 
 def _adjacency(path, owner, indicator_path) -> np.ndarray:
