@@ -3,18 +3,17 @@
 import os
 import signal
 
+from tests import quick
+
 # A shell's background jobs ignore it, and so would what tests start.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
   signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Nearly all of the tests' time is compilation: the programs are tiny.
 os.environ["XLA_FLAGS"] = " ".join(
   [
     os.environ.get("XLA_FLAGS", ""),
     "--xla_force_host_platform_device_count=8",
-    "--xla_backend_optimization_level=0",
-    "--xla_llvm_disable_expensive_passes=true",
-    "--xla_cpu_use_fusion_emitters=false",
+    quick.FLAGS,
   ]
 )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")

@@ -12,6 +12,8 @@ import sys
 
 import pytest
 
+from tests import quick
+
 ROOT = pathlib.Path(__file__).parents[2]
 
 # How many dispatches were still running when the next one was made.
@@ -62,7 +64,7 @@ def running(tmp_path_factory):
     | {
       "JAX_PLATFORMS": "cpu",
       "JAX_CPU_ENABLE_ASYNC_DISPATCH": "true",
-      "XLA_FLAGS": "--xla_backend_optimization_level=0",
+      "XLA_FLAGS": quick.FLAGS,
     },
     capture_output=True,
     text=True,

@@ -10,6 +10,7 @@ import jax
 import pytest
 
 from experiments import compilation
+from tests import quick
 
 ROOT = pathlib.Path(__file__).parents[2]
 OPTIONS = (
@@ -122,7 +123,7 @@ def lines(workdir, cache):
     env=os.environ
     | {
       "JAX_PLATFORMS": "cpu",
-      "XLA_FLAGS": "--xla_backend_optimization_level=0",
+      "XLA_FLAGS": quick.FLAGS,
       "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     },
     capture_output=True,

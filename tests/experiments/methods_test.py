@@ -18,6 +18,7 @@ from experiments.methods import Setting, mixing
 from experiments.sweep import results
 import jaxmix
 from jaxmix.models.norm import BatchNorm
+from tests import quick
 
 X = jnp.array([[0.5, -1.0], [2.0, 0.25], [-1.5, 1.0], [0.25, 0.75]])
 Y = jnp.array([0, 1, 1, 0])
@@ -229,8 +230,8 @@ def test_every_method_trains_side_by_side_on_a_table(tmp_path):
       *(f"--grid={text};seed=0..1" for text in LEAGUE.values()),
       f"--workdir={tmp_path / 'runs'}",
     ],
-    # One device, and no optimisation: most of the time goes to compilation.
-    env=dict(os.environ, XLA_FLAGS="--xla_backend_optimization_level=0"),
+    # One device.
+    env=dict(os.environ, XLA_FLAGS=quick.FLAGS),
     check=True,
     capture_output=True,
   )

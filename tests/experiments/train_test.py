@@ -15,6 +15,7 @@ import pytest
 
 from experiments import ahead, programs, sweep, train
 from experiments.workdir import metrics
+from tests import quick
 from tests.experiments import short
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -37,10 +38,7 @@ def command(workdir, arg=QUICK, *flags):
 
 
 def environment(devices):
-  flags = (
-    f"--xla_force_host_platform_device_count={devices} "
-    "--xla_backend_optimization_level=0"
-  )
+  flags = f"--xla_force_host_platform_device_count={devices} {quick.FLAGS}"
   return os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
 
 

@@ -11,6 +11,7 @@ from scipy import stats
 from experiments.configs import common
 from experiments.studies import comparison, league
 from experiments.sweep import selection
+from tests import quick
 
 
 def one(metric="error (%)", **tests):
@@ -176,7 +177,7 @@ def test_the_command_makes_league_numbers_and_picture(
     *(f"--data_dir={shared('uci')}/uci", f"--workdir={tmp_path / 'runs'}"),
     f"--out={tmp_path / 'out'}",
   ]
-  monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")
+  monkeypatch.setenv("XLA_FLAGS", quick.FLAGS)
   subprocess.run(command, check=True, capture_output=True)
   told = json.loads((tmp_path / "out" / "league.json").read_text())
   methods = told["sets"]["iris"]["methods"]

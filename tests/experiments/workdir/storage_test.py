@@ -16,6 +16,7 @@ from tensorboardX.proto import event_pb2
 from experiments import report, sweep
 from experiments.configs import digits
 from experiments.workdir import metrics, storage
+from tests import quick
 from tests.experiments import bucket
 
 ROOT = pathlib.Path(__file__).parents[3]
@@ -243,7 +244,7 @@ def start(server, workdir):
       **{k: v for k, v in os.environ.items() if k not in KEPT_BY_TESTS},
       **server.environment,
       "JAX_PLATFORMS": "cpu",
-      "XLA_FLAGS": "--xla_backend_optimization_level=0",
+      "XLA_FLAGS": quick.FLAGS,
     },
     stdin=subprocess.DEVNULL,
     stdout=subprocess.DEVNULL,
