@@ -1,11 +1,12 @@
 """Every notebook under colabs/ runs top to bottom and is stored clean."""
 
-import os
 import pathlib
 import re
 
 import nbformat
 import pytest
+
+from tests import quick
 
 ROOT = pathlib.Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "colabs").glob("*.ipynb"))
@@ -56,11 +57,8 @@ def test_runs_top_to_bottom(path, monkeypatch):
   nbclient = pytest.importorskip("nbclient")
   # The kernel is a user's, with the library from here: of the tests' settings
   # only those that compile quickly, and one device.
-  flags = os.environ["XLA_FLAGS"].split()
-  kept = [flag for flag in flags if "device_count" not in flag]
-  if path.stem in TRAIN_LONG:
-    kept = []
-  monkeypatch.setenv("XLA_FLAGS", " ".join(kept))
+  flags = "" if path.stem in TRAIN_LONG else quick.FLAGS
+  monkeypatch.setenv("XLA_FLAGS", flags)
   monkeypatch.setenv("PYTHONPATH", str(ROOT))
   # Whatever reaches for the network ends the test.
   monkeypatch.setenv("PIP_NO_INDEX", "1")

@@ -1,7 +1,5 @@
 """What every model owes its caller, whatever its architecture."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 from jax.sharding import PartitionSpec as P
@@ -20,11 +18,6 @@ SMALL = {
   "vgg11": {"stage_sizes": (1, 2), "width": 3, "features": (8,)},
 }
 WITH_NORM = ("resnet50_tiny", "coatnet0_tiny", "preact_resnet18", "vgg11")
-
-# Most of the time here is XLA's; at level 0 it takes half as long.
-jit = functools.partial(
-  jax.jit, compiler_options={"xla_backend_optimization_level": 0}
-)
 
 
 def create(name, **options):
@@ -103,7 +96,7 @@ class Case:
     self.model = create(name)
     self.v = randomized(self.model, self.x[0])
     self.images, self.weights = gather(self.x), gather(self.weight)
-    self.joint = jit(
+    self.joint = jax.jit(
       lambda v, x, weight: train(self.model, v, x, weight, parts=SIZES)
     )(self.v, self.images, self.weights)
 
@@ -114,7 +107,7 @@ def case(request):
 
 
 def test_parts_are_separate_passes(case):
-  @jit
+  @jax.jit
   def separate(v, x, weight):
     (x1, x2), (w1, w2) = (jnp.split(y, SIZES[:1]) for y in (x, weight))
     one = train(case.model, v, x1, w1)
@@ -149,7 +142,9 @@ def test_eight_devices_are_one_and_remat_changes_nothing(case):
   )
   flat = lambda x: x.reshape(-1, *x.shape[2:])
   split = lambda x: x.reshape(REPLICAS, -1, *x.shape[1:])
-  logits, *middle, images = jit(mapped)(case.v, flat(case.x), flat(case.weight))
+  logits, *middle, images = jax.jit(mapped)(
+    case.v, flat(case.x), flat(case.weight)
+  )
   got = gather(split(logits)), *middle, gather(split(images))
   assert_close(got, case.joint)
 
@@ -161,12 +156,12 @@ def test_padded_rows_change_nothing(case):
   assert real == (12, 6)
   remat = create(case.name, remat="blocks")
   weight = jnp.where(mask[:, None], case.weights, 0.0)
-  logits, after, params, images = jit(
+  logits, after, params, images = jax.jit(
     lambda v, x, weight, mask: train(
       remat, v, x, weight, parts=SIZES, mask=mask
     )
   )(case.v, case.images, weight, jnp.asarray(mask))
-  expected = jit(
+  expected = jax.jit(
     lambda v, x, weight: train(case.model, v, x, weight, parts=real)
   )(case.v, case.images[mask], case.weights[mask])
   assert_close((logits[mask], after, params, images[mask]), expected)
@@ -194,7 +189,7 @@ def test_directional_derivatives(case):
   args = case.v["params"], case.images, case.weights
   # The same number in reverse: the images' gradient along the direction.
   expected = jnp.sum(case.joint[3] * direction)
-  np.testing.assert_allclose(jit(along)(*args), expected, rtol=1e-3)
+  np.testing.assert_allclose(jax.jit(along)(*args), expected, rtol=1e-3)
   grads = jax.eval_shape(jax.grad(along), *args)
   assert jax.tree.structure(grads) == jax.tree.structure(case.v["params"])
 
@@ -232,7 +227,7 @@ def test_remat_draws_the_same_dropout():
   plain = create("vit_b16_tiny", **options)
   remat = create("vit_b16_tiny", remat="blocks", **options)
   v = randomized(plain, x)
-  run = lambda model: jit(
+  run = lambda model: jax.jit(
     lambda v, x, key: train(model, v, x, weight, rngs={"dropout": key})
   )(v, x, jax.random.key(0))
   assert_close(run(remat), run(plain), rtol=1e-4, atol=1e-5)
@@ -257,7 +252,7 @@ def test_evaluation_sees_each_example_alone(name):
   model = create(name, **({"drop_path": 0.5} if name == "vit_b16_tiny" else {}))
   x = random((3, 32, 32, 3))
   v = randomized(model, x)
-  apply = jit(model.apply)
+  apply = jax.jit(model.apply)
   logits = apply(v, x)
   others = apply(v, x.at[1:].multiply(5.0))
   np.testing.assert_allclose(others[0], logits[0], rtol=1e-4, atol=1e-5)

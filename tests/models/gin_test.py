@@ -69,10 +69,6 @@ GRAPHS[3] = (GRAPHS[3][0], np.zeros((4, 4), bool))
 ROOMS = ((3.0, 5.0), (4.5, 10.0))
 FULL = sum(SIZES), sum(int(adjacency.sum()) for _, adjacency in GRAPHS)
 
-jit = functools.partial(
-  jax.jit, compiler_options={"xla_backend_optimization_level": 0}
-)
-
 
 def create(**options):
   small = dict(num_layers=2, hidden_size=4, head_features=(5,))
@@ -122,7 +118,7 @@ def step(model, parts, v, x, weight, mask=None):
 
 @functools.cache
 def compiled(model, parts):
-  return jit(functools.partial(step, model, parts))
+  return jax.jit(functools.partial(step, model, parts))
 
 
 def train(model, v, x, weight=WEIGHT, parts=None, mask=None):
@@ -173,7 +169,7 @@ def test_against_dense_matrices(rooms, epsilon, kind):
   v = randomized(model, x)
   expected = functools.partial(dense, v, GRAPHS, epsilon=epsilon, **options)
   assert np.std(expected(train=True)) > 0.1
-  close(jit(model.apply)(v, x), expected(train=False))
+  close(jax.jit(model.apply)(v, x), expected(train=False))
   close(train(model, v, x)[0], expected(train=True))
 
 
@@ -292,7 +288,7 @@ def test_replicas_of_unlike_batches_are_one_batch():
     out_specs=(P("batch"), P(), P()),
     check_vma=False,
   )
-  close(jit(mapped)(v, x, weight), train(create(), v, x, weight), rtol=1e-3)
+  close(jax.jit(mapped)(v, x, weight), train(create(), v, x, weight), rtol=1e-3)
 
 
 def test_bfloat16_is_near_float32():
@@ -338,7 +334,7 @@ def test_mixupe_at_the_read_out_is_the_same_in_any_room(penalty, key):
   v = randomized(model, x)
   plan = jaxmix.draw(key, 6, policy=jaxmix.policies.mixup(alpha=1.0))
 
-  @jit
+  @jax.jit
   def run(params, x):
     def loss(params):
       return jaxmix.mixupe_loss(
