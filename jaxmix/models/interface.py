@@ -64,14 +64,18 @@ def max_pool(x: chex.Array) -> chex.Array:
 
   Returns:
     [B, H // 2, W // 2, C] of the same dtype. Where values tie, the gradient
-    goes to one of them, or is shared.
+    goes to one of them.
   """
 
   def slices(x: chex.Array) -> chex.Array:
     height, width = (side // 2 * 2 for side in x.shape[1:3])
-    top, bottom = x[:, 0:height:2, :width], x[:, 1:height:2, :width]
-    rows = jnp.maximum(top, bottom)
-    return jnp.maximum(rows[:, :, 0::2], rows[:, :, 1::2])
+    rows = larger(x[:, 0:height:2, :width], x[:, 1:height:2, :width])
+    return larger(rows[:, :, 0::2], rows[:, :, 1::2])
+
+  def larger(a: chex.Array, b: chex.Array) -> chex.Array:
+    # The gradient of jnp.maximum goes to what equals the maximum: to none where
+    # XLA computes that again, and rounds it otherwise.
+    return jnp.where((a >= b) | jnp.isnan(a), a, b)
 
   def window(x: chex.Array) -> chex.Array:
     return nn.max_pool(x, (2, 2), (2, 2))

@@ -151,8 +151,9 @@ class BatchNorm(nn.Module):
       some = moments[2] > 0.0
       moments = moments[:2] / jnp.where(some, moments[2], 1.0)[None]
     mean = moments[0]
-    # Rounding can leave E[x^2] - mean^2 below 0, and rsqrt would give NaN.
-    mean, var = hold((mean, jnp.maximum(moments[1] - mean * mean, 0.0)))
+    # Rounding can leave E[x^2] - mean^2 below 0, and rsqrt would give NaN. Not
+    # by jnp.maximum, see `jaxmix.models.interface.max_pool`.
+    mean, var = hold((mean, nn.relu(moments[1] - mean * mean)))
     return mean, var, some
 
   def _moved(self, average: chex.Array, value: chex.Array) -> chex.Array:

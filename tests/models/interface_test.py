@@ -101,3 +101,12 @@ def test_a_tap_that_grows_the_batch_says_which_rows_are_real():
 def test_unknown_remat():
   with pytest.raises(ValueError, match="'none', 'blocks'.*got 'all'"):
     interface.remat_block(object, "all")
+
+
+@pytest.mark.parametrize("place", [(0, 0), (0, 1), (1, 0), (1, 1)])
+def test_max_pool_keeps_nan_and_gives_a_tie_one_gradient(place):
+  x = jnp.ones((1, 2, 2, 2)).at[(0, *place, 1)].set(jnp.nan)
+  pooled, pull = jax.vjp(interface.max_pool, x)
+  assert pooled[0, 0, 0, 0] == 1.0 and jnp.isnan(pooled[0, 0, 0, 1])
+  (gradient,) = pull(jnp.ones_like(pooled))
+  assert sorted(gradient[0, :, :, 0].ravel().tolist()) == [0.0, 0.0, 0.0, 1.0]
