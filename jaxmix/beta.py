@@ -57,10 +57,11 @@ def sample_logit(
   """
   alpha = checks.concentration("alpha", alpha)
   beta = checks.concentration("beta", beta)
-  key_a, key_b = jax.random.split(key)
-  return jax.random.loggamma(
-    key_a, alpha, shape, jnp.float32
-  ) - jax.random.loggamma(key_b, beta, shape, jnp.float32)
+  # Both in one loop, which halves the program.
+  log_a, log_b = jax.vmap(
+    lambda key, c: jax.random.loggamma(key, c, shape, jnp.float32)
+  )(jax.random.split(key), jnp.stack([alpha, beta]).astype(jnp.float32))
+  return log_a - log_b
 
 
 def quantile_logit(
