@@ -63,6 +63,7 @@ def start(
     "log_every": 25,
     "eval_every": 50,
     "checkpoint_every": 75,
+    "fgsm_epsilon": 0.0,
   }
   chosen = ",".join(f"{key}={value}" for key, value in keys.items())
   command = [
@@ -107,7 +108,9 @@ def environment(devices: int) -> dict[str, str]:
   """Returns what makes a process one of so many CPU devices, quick to start."""
   return os.environ | {
     "JAX_PLATFORMS": "cpu",
+    # Of two equal flags XLA takes the last: what is set already stays.
     "XLA_FLAGS": "--xla_backend_optimization_level=0 "
+    f"{os.environ.get('XLA_FLAGS', '')} "
     f"--xla_force_host_platform_device_count={devices}",
   }
 

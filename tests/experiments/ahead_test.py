@@ -47,8 +47,8 @@ def recorded(*args):
 
 parallel.create = recorded
 config = digits.get_config(
-  "method=mixup,total_steps=40,log_every=1,eval_every=20,checkpoint_every=40,"
-  "eval_batch_size=64"
+  "method=erm,total_steps=40,log_every=1,eval_every=20,checkpoint_every=40,"
+  "eval_batch_size=64,fgsm_epsilon=0.0"
 )
 train.train_and_evaluate(config, sys.argv[1])
 print(json.dumps([seen, evaluated]))

@@ -113,7 +113,7 @@ def lines(workdir, cache):
   done = subprocess.run(
     [
       *(sys.executable, "-m", "experiments.main"),
-      "--config=experiments/configs/digits.py:smoke,model=mlp,method=mixup",
+      "--config=experiments/configs/digits.py:smoke,model=mlp,method=erm",
       "--config.fgsm_epsilon=0.0",
       "--config.model_options={'features': (8,)}",
       f"--workdir={workdir}",

@@ -26,7 +26,7 @@ LENGTH = 40
 def command(workdir, method, parallel, steps=LENGTH):
   keys = (
     f"model=mlp,batch_size=64,total_steps={steps},log_every=10,eval_every=10,"
-    f"checkpoint_every=20,method={method},parallel={parallel}"
+    f"checkpoint_every=20,fgsm_epsilon=0.0,method={method},parallel={parallel}"
   )
   return [
     sys.executable,
@@ -95,25 +95,48 @@ def assert_equal_lines(found, expected):
     assert a == pytest.approx(b, rel=1e-4, abs=1e-5)
 
 
+def sweep(workdir, layouts):
+  """The command of one run of each method by each layout."""
+  words = command(workdir, "erm", "pmap")
+  overrides = [
+    (f"{method} {layout}", {"method": method, "parallel": layout})
+    for method in ("erm", "mixupe")
+    for layout in layouts
+  ]
+  words[3] += f",sweep={tuple(overrides)},sweep_seeds=(0,)"
+  return words
+
+
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
   """One process of four devices, by method."""
-  found = {}
-  for method in ("erm", "mixupe"):
-    workdir = tmp_path_factory.mktemp(method)
-    finish(start(command(workdir, method, "pmap"), devices=4))
-    found[method] = evaluations(workdir)
-  return found
+  workdir = tmp_path_factory.mktemp("alone")
+  finish(start(sweep(workdir, ["pmap"]), devices=4))
+  return {
+    method: evaluations(workdir / f"{method}_pmap" / "seed_0")
+    for method in ("erm", "mixupe")
+  }
 
 
-@pytest.mark.parametrize("parallel", ["pmap", "shard_map"])
-@pytest.mark.parametrize("method", ["erm", "mixupe"])
-def test_two_processes_of_two_devices_are_one_of_four(
-  tmp_path, alone, method, parallel
-):
-  finish(*start_pair(command(tmp_path, method, parallel)))
-  assert len(alone[method]) == LENGTH // 10
-  assert_equal_lines(evaluations(tmp_path), alone[method])
+def test_two_processes_of_two_devices_are_one_of_four(tmp_path, alone):
+  """In every run of a sweep that they share and one of them writes down."""
+  finish(*start_pair(sweep(tmp_path, ["pmap", "shard_map"])))
+  index = json.loads((tmp_path / "runs.json").read_text())
+  assert [run["name"] for run in index] == [
+    f"{method} {layout}"
+    for method in ("erm", "mixupe")
+    for layout in ("pmap", "shard_map")
+  ]
+  table = (tmp_path / "table.md").read_text()
+  for run in index:
+    expected = alone[run["name"].split()[0]]
+    assert len(expected) == LENGTH // 10
+    assert_equal_lines(
+      evaluations(tmp_path / run["folder"] / "seed_0"), expected
+    )
+    assert f"| {run['name']} " in table
+  # Nothing that was being written is left.
+  assert not [p for p in tmp_path.rglob("*") if p.name.endswith(".tmp")]
 
 
 def test_the_keys_of_image_trainers_are_the_same_in_two_processes(tmp_path):
@@ -165,23 +188,6 @@ def test_the_keys_of_image_trainers_are_the_same_in_two_processes(tmp_path):
       assert one[name] == pytest.approx(other[name], rel=1e-4, abs=1e-5)
 
 
-def test_two_processes_share_a_sweep_and_one_writes_it_down(tmp_path):
-  words = command(tmp_path, "erm", "pmap", steps=20)
-  words[3] += (
-    ",sweep=(('ERM',{'method':'erm'}),('Mixup',{'method':'mixup'}))"
-    ",sweep_seeds=(0,),warmup_steps=5"
-  )
-  finish(*start_pair(words))
-  index = json.loads((tmp_path / "runs.json").read_text())
-  assert [run["name"] for run in index] == ["ERM", "Mixup"]
-  for run in index:
-    folder = tmp_path / run["folder"] / "seed_0"
-    assert [row["step"] for row in evaluations(folder)] == [10, 20]
-  assert "| Mixup " in (tmp_path / "table.md").read_text()
-  # Nothing that was being written is left.
-  assert not [p for p in tmp_path.rglob("*") if p.name.endswith(".tmp")]
-
-
 def wait_for_lines(workdir, count, processes):
   path = workdir / "metrics.jsonl"
   deadline = time.monotonic() + 200
@@ -208,7 +214,7 @@ def test_one_process_killed_and_the_job_started_again(tmp_path, alone):
 
 
 def test_sigterm_to_one_process_saves_all_and_asks_for_a_retry(tmp_path):
-  words = command(tmp_path, "mixupe", "shard_map", steps=20_000)
+  words = command(tmp_path, "erm", "shard_map", steps=20_000)
   pair = start_pair(words)
   wait_for_lines(tmp_path, 5, pair)
   pair[1].send_signal(signal.SIGTERM)

@@ -6,7 +6,7 @@ import pathlib
 import numpy as np
 import pytest
 
-from experiments import train
+from experiments import programs, train
 from experiments.configs import (
   imagenet_coatnet0,
   imagenet_resnet50,
@@ -46,6 +46,7 @@ def data_dir(tmp_path_factory):
 def smoke(recipe, data_dir, arg=""):
   config = recipe.get_config(f"smoke,{arg}" if arg else "smoke")
   config.data_dir = data_dir
+  config.image_size, config.resize_size = 32, 36
   config.total_steps = 4
   config.warmup_steps = 1
   config.log_every = config.eval_every = 4
@@ -57,8 +58,11 @@ def smoke(recipe, data_dir, arg=""):
 @pytest.mark.parametrize(
   ("recipe", "arg"),
   [
-    (imagenet_resnet50, "method=mixupe"),
-    (imagenet_vit_b16, "method=mixupe,clean_fraction=0.25"),
+    (imagenet_resnet50, "method=mixupe,model_options.stage_sizes=(1,1)"),
+    (
+      imagenet_vit_b16,
+      "method=mixupe,clean_fraction=0.25,model_options.depth=1",
+    ),
     (imagenet_coatnet0, "method=untied,pairing=between"),
   ],
   ids=["resnet50", "vit_b16", "coatnet0"],
@@ -67,7 +71,8 @@ def test_recipes_train_and_resume_on_real_jpegs(
   tmp_path, data_dir, monkeypatch, recipe, arg
 ):
   config = smoke(recipe, data_dir, arg)
-  result = train.train_and_evaluate(config, tmp_path / "whole")
+  cache = programs.Cache()
+  result = train.train_and_evaluate(config, tmp_path / "whole", cache)
   assert result["examples"] == 70
   # Near the loss of a guess among 1,000 classes: it has not blown up.
   assert np.log(1000) - 0.5 < result["polyak_loss"] < np.log(1000) + 1.5
@@ -82,5 +87,6 @@ def test_recipes_train_and_resume_on_real_jpegs(
     # Ends at step 4's log line: the checkpoint of step 2 is all there is.
     patch.setattr(metrics.MetricsWriter, "write", stop)
     with pytest.raises(Stop):
-      train.train_and_evaluate(config, tmp_path / "broken")
-  assert train.train_and_evaluate(config, tmp_path / "broken") == result
+      train.train_and_evaluate(config, tmp_path / "broken", cache)
+  again = train.train_and_evaluate(config, tmp_path / "broken", cache)
+  assert again == result

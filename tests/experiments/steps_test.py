@@ -19,8 +19,9 @@ REPLICAS = 8
 def make_config(arg=None, **changes):
   config = digits.get_config(arg)
   if changes.get("model") != "mlp":
-    config.model_options.width = 4
+    config.model_options = {"width": 4, "stage_sizes": (1,)}
   config.batch_size = 64
+  config.fgsm_epsilon = 0.0  # in an evaluation, most of what is compiled
   config.update(changes)
   return common.resolve(config)
 
@@ -246,15 +247,13 @@ def evaluation_batches(config):
 
 
 def masked_config(method, **changes):
-  config = make_config(
+  return make_config(
     optimizer="sgd",
     learning_rate=0.05,
     warmup_steps=0,
     method=method,
     **changes,
   )
-  config.model_options.stage_sizes = (1,)
-  return config
 
 
 # Real rows of eight replicas' eight: all, some, one, none.
@@ -437,11 +436,11 @@ def statistics(config):
 
 
 def test_evaluation_against_numpy():
-  config = make_config("method=erm")
+  config = make_config("method=erm", fgsm_epsilon=0.1)
   own = make_steps(config)
   mapped = parallel.create("pmap", own)
   state = mapped.init(jax.random.key(0))
-  for k in range(3):
+  for k in range(30):
     batch = mapped.place([batch_of(config, k)])
     state, _ = train_one(config, mapped, state, batch)
   sums, images, labels = None, [], []
@@ -455,7 +454,7 @@ def test_evaluation_against_numpy():
   assert means["examples"] == len(labels) == 1197
 
   mean, std = statistics(config)
-  model = jaxmix.models.create("resnet8", 10, width=4)
+  model = jaxmix.models.create("resnet8", 10, width=4, stage_sizes=(1,))
   pixels = ((images - mean) / std).astype(np.float32)
   for prefix, (params, stats) in {
     "": (state.params, state.batch_stats),
@@ -514,7 +513,10 @@ def test_weights_without_an_average_are_evaluated_once():
 
 def test_pgd_is_the_stronger_attack_on_a_trained_network():
   config = make_config(
-    "method=erm,pgd_epsilon=0.1,pgd_steps=10", model="mlp", polyak_rate=0.9
+    "method=erm,pgd_epsilon=0.1,pgd_steps=10",
+    model="mlp",
+    polyak_rate=0.9,
+    fgsm_epsilon=0.1,
   )
   own = make_steps(config)
   mapped = parallel.create("pmap", own)
@@ -552,6 +554,7 @@ def test_separate_passes_equal_split_ones(penalty):
       eta=0.5,
       optimizer="sgd",
       warmup_steps=0,
+      model_options={"stage_sizes": (1, 1, 1)},  # for a penalty to compare
     )
     mapped = parallel.create("pmap", make_steps(config))
     state = mapped.init(jax.random.key(0))
@@ -573,7 +576,9 @@ def test_erm_is_the_plain_loss():
   new, metrics = run(state, stacked, jax.random.key(1), methods.values(config))
   mean, std = statistics(config)
   pixels = ((batch["inputs"] - mean) / std).astype(np.float32)
-  logits, _ = jaxmix.models.create("resnet8", 10, width=4).apply(
+  logits, _ = jaxmix.models.create(
+    "resnet8", 10, width=4, stage_sizes=(1,)
+  ).apply(
     {"params": state.params, "batch_stats": state.batch_stats},
     pixels,
     train=True,

@@ -8,7 +8,9 @@ from experiments.configs import digits
 from experiments.inputs import memory
 from experiments.inputs.images import load_digits
 
-QUICK = "smoke,model=mlp,model_options.features=(4,),batch_size=40"
+QUICK = (
+  "smoke,model=mlp,model_options.features=(4,),batch_size=40,fgsm_epsilon=0.0"
+)
 
 
 def make_config(*runs, seeds=(0,)):

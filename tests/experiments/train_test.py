@@ -19,7 +19,10 @@ from tests import quick
 from tests.experiments import short
 
 ROOT = pathlib.Path(__file__).parents[2]
-QUICK = "model=mlp,total_steps=60,log_every=5,eval_every=5,checkpoint_every=10"
+QUICK = (
+  "model=mlp,total_steps=60,log_every=5,eval_every=5,checkpoint_every=10,"
+  "fgsm_epsilon=0.0"
+)
 
 
 def quick_config(arg="", **changes):
@@ -408,7 +411,7 @@ def test_in_memory_runs_never_import_tensorflow(tmp_path):
   code = (
     "import sys; from experiments import train; "
     "from experiments.configs import digits; "
-    f"config = digits.get_config('smoke,model=mlp'); "
+    f"config = digits.get_config('smoke,model=mlp,fgsm_epsilon=0.0'); "
     "config.model_options = {'features': (8,)}; "
     f"train.train_and_evaluate(config, {str(tmp_path)!r}); "
     "assert 'tensorflow' not in sys.modules"

@@ -20,7 +20,10 @@ from tests import quick
 from tests.experiments import bucket
 
 ROOT = pathlib.Path(__file__).parents[3]
-QUICK = "model=mlp,total_steps=60,log_every=5,eval_every=5,checkpoint_every=10"
+QUICK = (
+  "model=mlp,total_steps=60,log_every=5,eval_every=5,checkpoint_every=10,"
+  "fgsm_epsilon=0.0"
+)
 
 
 @pytest.fixture(scope="module")
