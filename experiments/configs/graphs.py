@@ -27,7 +27,7 @@ once.
 Ours: sums are divided by the mean number of nodes (readout_scale): the paper's
 own collapse some runs, at this rate, to a constant output. Chosen as there, of
 one alpha and two etas (experiments/results/graphs, which has the paper's sums,
-and an honest choice, by which neither is told apart from ERM):
+too, and an honest choice, by which none of these is told apart from ERM's):
 
                  MUTAG    PTC  PROTEINS  IMDB-B  IMDB-M
     ERM          12.19  36.64     24.08   23.80   49.00

@@ -21,6 +21,7 @@ from experiments.workdir import lock, metrics
 
 ROOT = pathlib.Path(__file__).parents[2]
 LENGTH = 40
+METHODS = ("erm", "mixupe")
 
 
 def command(workdir, method, parallel, steps=LENGTH):
@@ -100,7 +101,7 @@ def sweep(workdir, layouts):
   words = command(workdir, "erm", "pmap")
   overrides = [
     (f"{method} {layout}", {"method": method, "parallel": layout})
-    for method in ("erm", "mixupe")
+    for method in METHODS
     for layout in layouts
   ]
   words[3] += f",sweep={tuple(overrides)},sweep_seeds=(0,)"
@@ -114,7 +115,7 @@ def alone(tmp_path_factory):
   finish(start(sweep(workdir, ["pmap"]), devices=4))
   return {
     method: evaluations(workdir / f"{method}_pmap" / "seed_0")
-    for method in ("erm", "mixupe")
+    for method in METHODS
   }
 
 
@@ -124,7 +125,7 @@ def test_two_processes_of_two_devices_are_one_of_four(tmp_path, alone):
   index = json.loads((tmp_path / "runs.json").read_text())
   assert [run["name"] for run in index] == [
     f"{method} {layout}"
-    for method in ("erm", "mixupe")
+    for method in METHODS
     for layout in ("pmap", "shard_map")
   ]
   table = (tmp_path / "table.md").read_text()

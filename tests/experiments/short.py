@@ -2,6 +2,12 @@
 
 from experiments.configs import digits
 
+# One to be killed on its way, as an argument of digits.py.
+QUICK = (
+  "model=mlp,total_steps=60,log_every=5,eval_every=5,checkpoint_every=10,"
+  "fgsm_epsilon=0.0"
+)
+
 
 def config(arg="", **changes):
   """Its config, with an argument of digits.py, and some keys changed."""

@@ -454,7 +454,7 @@ def test_evaluation_against_numpy():
   assert means["examples"] == len(labels) == 1197
 
   mean, std = statistics(config)
-  model = jaxmix.models.create("resnet8", 10, width=4, stage_sizes=(1,))
+  model = jaxmix.models.create("resnet8", 10, **config.model_options)
   pixels = ((images - mean) / std).astype(np.float32)
   for prefix, (params, stats) in {
     "": (state.params, state.batch_stats),
@@ -576,9 +576,7 @@ def test_erm_is_the_plain_loss():
   new, metrics = run(state, stacked, jax.random.key(1), methods.values(config))
   mean, std = statistics(config)
   pixels = ((batch["inputs"] - mean) / std).astype(np.float32)
-  logits, _ = jaxmix.models.create(
-    "resnet8", 10, width=4, stage_sizes=(1,)
-  ).apply(
+  logits, _ = jaxmix.models.create("resnet8", 10, **config.model_options).apply(
     {"params": state.params, "batch_stats": state.batch_stats},
     pixels,
     train=True,

@@ -1,7 +1,6 @@
 """train_and_evaluate and the command line: resumption, errors, every method."""
 
 import json
-import os
 import pathlib
 import re
 import resource
@@ -13,23 +12,19 @@ import time
 import numpy as np
 import pytest
 
+from benchmarks import soak
 from experiments import ahead, programs, sweep, train
 from experiments.workdir import metrics
-from tests import quick
 from tests.experiments import short
 
 ROOT = pathlib.Path(__file__).parents[2]
-QUICK = (
-  "model=mlp,total_steps=60,log_every=5,eval_every=5,checkpoint_every=10,"
-  "fgsm_epsilon=0.0"
-)
 
 
 def quick_config(arg="", **changes):
   return short.config(arg, **({"checkpoint_every": 10} | changes))
 
 
-def command(workdir, arg=QUICK, *flags):
+def command(workdir, arg=short.QUICK, *flags):
   return [
     sys.executable,
     "-m",
@@ -40,16 +35,11 @@ def command(workdir, arg=QUICK, *flags):
   ]
 
 
-def environment(devices):
-  flags = f"--xla_force_host_platform_device_count={devices} {quick.FLAGS}"
-  return os.environ | {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu"}
-
-
 def run(*args, devices=2, **kwargs):
   return subprocess.run(
     command(*args),
     cwd=ROOT,
-    env=environment(devices),
+    env=soak.environment(devices),
     capture_output=True,
     text=True,
     **kwargs,
@@ -136,7 +126,7 @@ def kill_when(moment, workdir):
   process = subprocess.Popen(
     command(workdir),
     cwd=ROOT,
-    env=environment(2),
+    env=soak.environment(2),
     stdout=subprocess.DEVNULL,
     stderr=subprocess.DEVNULL,
   )
@@ -290,7 +280,7 @@ def test_a_disk_without_room_ends_a_run_with_one_line(tmp_path):
   """Nothing waits for what will never be written, TensorBoard's events say."""
   done = run(
     tmp_path,
-    f"{QUICK},method=erm,checkpoint_every=60",
+    f"{short.QUICK},method=erm,checkpoint_every=60",
     "--config.log_every=1",
     "--compilation_cache=none",
     timeout=300,
@@ -419,7 +409,7 @@ def test_in_memory_runs_never_import_tensorflow(tmp_path):
   done = subprocess.run(
     [sys.executable, "-c", code],
     cwd=ROOT,
-    env=environment(1),
+    env=soak.environment(1),
     capture_output=True,
     text=True,
   )
@@ -428,9 +418,11 @@ def test_in_memory_runs_never_import_tensorflow(tmp_path):
 
 def test_a_second_process_of_the_same_command_is_refused(tmp_path):
   first = subprocess.Popen(
-    command(tmp_path, f"{QUICK},method=erm", "--config.total_steps=20000"),
+    command(
+      tmp_path, f"{short.QUICK},method=erm", "--config.total_steps=20000"
+    ),
     cwd=ROOT,
-    env=environment(1),
+    env=soak.environment(1),
     stdout=subprocess.DEVNULL,
     stderr=subprocess.DEVNULL,
   )
@@ -440,7 +432,10 @@ def test_a_second_process_of_the_same_command_is_refused(tmp_path):
       assert first.poll() is None and time.monotonic() < deadline
       time.sleep(0.01)
     done = run(
-      tmp_path, f"{QUICK},method=erm", "--config.total_steps=20000", devices=1
+      tmp_path,
+      f"{short.QUICK},method=erm",
+      "--config.total_steps=20000",
+      devices=1,
     )
   finally:
     first.kill()

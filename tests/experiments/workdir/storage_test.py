@@ -17,13 +17,9 @@ from experiments import report, sweep
 from experiments.configs import digits
 from experiments.workdir import metrics, storage
 from tests import quick
-from tests.experiments import bucket
+from tests.experiments import bucket, short
 
 ROOT = pathlib.Path(__file__).parents[3]
-QUICK = (
-  "model=mlp,total_steps=60,log_every=5,eval_every=5,checkpoint_every=10,"
-  "fgsm_epsilon=0.0"
-)
 
 
 @pytest.fixture(scope="module")
@@ -238,7 +234,7 @@ def start(server, workdir):
   return subprocess.Popen(
     [
       *(sys.executable, "-c", CODE),
-      f"--config=experiments/configs/digits.py:{QUICK}",
+      f"--config=experiments/configs/digits.py:{short.QUICK}",
       f"--workdir={workdir}",
     ],
     cwd=ROOT,
