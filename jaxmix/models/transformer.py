@@ -81,17 +81,45 @@ class SelfAttention(nn.Module):
     )
     if bias is not None:
       bias = bias[None]
-      # The flash kernel wants one dtype; XLA adds a float32 bias to float32
-      # logits, which loses nothing.
-      if self.implementation == "cudnn":
-        bias = bias.astype(query.dtype)
     # Inside, JAX promotes bfloat16 logits to float32 implicitly, an error under
     # strict promotion, which is the caller's choice for the caller's code.
     with jax.numpy_dtype_promotion("standard"):
-      out = jax.nn.dot_product_attention(
-        query, key, value, bias, implementation=self.implementation
-      )
+      if self.implementation == "cudnn":
+        out = _flash(query, key, value, bias)
+      else:
+        out = jax.nn.dot_product_attention(
+          query, key, value, bias, implementation=self.implementation
+        )
     return dense(out.reshape(*x.shape[:2], self.features), "out")
+
+
+def _flash(query, key, value, bias):
+  """cuDNN's attention within its limits; the arguments are JAX's.
+
+  It wants one dtype (XLA adds a float32 bias to float32 logits, which loses
+  nothing), and JAX refuses to train at an odd number of tokens, such as ViT's
+  197: one more is added, which no other sees, and whose own result is left out.
+  """
+  length = query.shape[1]
+  bias = None if bias is None else bias.astype(query.dtype)
+  lengths = None
+  if length % 2:
+    query, key, value = (
+      jnp.pad(x, ((0, 0), (0, 1), (0, 0), (0, 0))) for x in (query, key, value)
+    )
+    if bias is not None:
+      bias = jnp.pad(bias, ((0, 0), (0, 0), (0, 1), (0, 1)))
+    lengths = jnp.full(query.shape[:1], length, jnp.int32)
+  out = jax.nn.dot_product_attention(
+    query,
+    key,
+    value,
+    bias,
+    query_seq_lengths=lengths,
+    key_value_seq_lengths=lengths,
+    implementation="cudnn",
+  )
+  return out[:, :length]
 
 
 class Dropout(nn.Module):

@@ -57,6 +57,42 @@ def test_attention_is_the_numpy_reference(with_bias, implementation):
   np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("with_bias", [False, True])
+@pytest.mark.parametrize("length", [4, 5])
+def test_what_the_flash_kernel_is_given_has_the_plain_result_and_gradient(
+  length, with_bias, monkeypatch
+):
+  plain = jax.nn.dot_product_attention
+  lengths = []
+
+  def kernel(query, *args, implementation, **kwargs):
+    # What JAX demands of those whose gradient is taken, on a GPU alone.
+    assert query.shape[1] % 2 == 0
+    assert implementation == "cudnn"
+    lengths.append(query.shape[1])
+    return plain(query, *args, implementation="xla", **kwargs)
+
+  x = random((2, length, 6))
+  bias = random((4, length, length), seed=1) if with_bias else None
+  attention = SelfAttention(8, 4, jnp.float32, implementation="xla")
+  v = randomized(attention.init(jax.random.key(0), x))
+
+  def loss(v, x, bias, module):
+    y = module.apply(v, x, bias)
+    return jnp.sum(
+      y * jnp.cos(jnp.arange(y.size, dtype=y.dtype)).reshape(y.shape)
+    )
+
+  argnums = (0, 1, 2) if with_bias else (0, 1)
+  expected = jax.value_and_grad(loss, argnums)(v, x, bias, attention)
+  monkeypatch.setattr(jax.nn, "dot_product_attention", kernel)
+  flash = attention.clone(implementation="cudnn")
+  got = jax.value_and_grad(loss, argnums)(v, x, bias, flash)
+  assert lengths == [length + length % 2]
+  for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
+    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
 def test_bfloat16_attention_keeps_the_bias_in_float32():
   # 60 and 60.1 are one number in bfloat16; the second key gets e^0.1 as much.
   x = jnp.zeros((1, 2, 2), jnp.bfloat16)
