@@ -2,15 +2,16 @@
 
   python -m benchmarks.input --images=FOLDER [--pattern=REGEX] [--repeat=16]
     [--batch=128 --size=224] [--seconds=10 --rounds=3] [--batches=2000]
-    [--shorter_side=256] [--cores=N] [--out=FILE.json]
+    [--shorter_side=256] [--cores=N] [--contenders=pillow,opencv]
+    [--out=FILE.json]
 
 The folder's JPEGs (as `experiments.inputs.prepare` takes them, each --repeat
 times) are written as TFRecords, and read back by what training reads with:
 shuffle, random resized crop, bicubic resize, flip, batch; and once more from
 images prepared with --shorter_side. Beside it stand the same work by Pillow
 and by OpenCV in a PyTorch DataLoader with a worker a core, and tf.data's
-decoding of the crop alone. Contenders run one at a time, in processes of their
-own, in turns.
+decoding of the crop alone (--contenders names those wanted beside jaxmix).
+Contenders run one at a time, in processes of their own, in turns.
 
 What each stage takes is the difference between pipelines that end after it.
 --batches is the length of a last run whose memory is recorded as it goes.
@@ -61,7 +62,7 @@ def main(argv: Sequence[str]) -> dict[str, Any]:
   }
   with tempfile.TemporaryDirectory() as folder:
     result["data"] = _prepare(options, pathlib.Path(folder))
-    names = list(dict.fromkeys((*CONTENDERS, *STAGES)))
+    names = list(dict.fromkeys(("jaxmix", *options.contenders, *STAGES)))
     rates: dict[str, list[Any]] = {name: [] for name in names}
     for _, name in itertools.product(range(options.rounds), names):
       rates[name].append(_run(name, folder, options))
@@ -89,9 +90,22 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
   parser.add_argument("--rounds", type=int, default=3)
   parser.add_argument("--batches", type=int, default=2000, help="for memory")
   parser.add_argument("--cores", type=int, help="how many to use; all")
+  parser.add_argument(
+    "--contenders", type=_contenders, default=list(CONTENDERS), help="all"
+  )
   parser.add_argument("--out", help="JSON file to write")
   parser.add_argument("--child", help=argparse.SUPPRESS)
   return parser.parse_args(argv)
+
+
+def _contenders(text: str) -> list[str]:
+  names = text.split(",")
+  for name in names:
+    if name not in CONTENDERS:
+      raise argparse.ArgumentTypeError(
+        f"{name!r} is none of {', '.join(CONTENDERS)}"
+      )
+  return names
 
 
 def _prepare(options: argparse.Namespace, folder: pathlib.Path) -> dict:
@@ -219,10 +233,10 @@ def table(result: dict[str, Any]) -> str:
   known = {row["name"]: row for row in result["rows"]}
   ours = known["jaxmix"]["images_per_second_per_core"]
   lines = []
-  for name, title in CONTENDERS.items():
+  for name in (name for name in CONTENDERS if name in known):
     rate = known[name].get("images_per_second_per_core")
     cells = (f"{rate:.0f}", f"{ours / rate:.2f}") if rate else ("-", "-")
-    lines.append([title, *cells])
+    lines.append([CONTENDERS[name], *cells])
   whole = sum(result["stages"].values())
   shares = [
     [name, f"{spent:.3f}", f"{100 * spent / whole:.0f}"]

@@ -28,7 +28,7 @@ from experiments import compilation  # noqa: E402
 os.environ.setdefault(
   "JAX_COMPILATION_CACHE_DIR", str(compilation.folder() / "tests")
 )
-os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.2")
+os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.02")
 compilation.keep(None, None)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -97,3 +97,4 @@ def _smoke(config: ConfigDict) -> None:
   config.eval_every_epochs = 2.0
   config.log_every = 10
   config.model_options.hidden_size = 16
+  config.model_options.num_layers = 2

@@ -46,7 +46,7 @@ def sweeps(
   base.data_dir = data_dir
   base.polyak_rate = 0.0
   if smoke:
-    base.model_options.hidden_size = 8
+    base.model_options.hidden_size, base.model_options.num_layers = 8, 2
   # Folds differ by a graph; epochs of as many steps let them share a program.
   _, spec = memory.load(base)
   steps = -(-spec.num_train // base.batch_size)

@@ -9,7 +9,7 @@ from typing import Any
 from absl import logging
 from etils import epath
 
-from experiments.workdir import events, loggers, storage
+from experiments.workdir import loggers, storage
 
 DIAGRAMS = "diagrams.json"
 _SPLITS = ("train", "eval", "test")
@@ -42,6 +42,9 @@ class MetricsWriter:
       resume_step: that the run goes on from.
       logger: is told every line once it is written; the caller's to close.
     """
+    # Half a second, a seventh of what a command takes to start.
+    from experiments.workdir import events
+
     self._logger = logger or loggers.Nobody()
     folder = storage.path(workdir)
     self._path = folder / "metrics.jsonl"

@@ -11,6 +11,8 @@ from benchmarks import input as input_benchmark
 from benchmarks import input_contenders
 
 IMAGES = 12
+# Each is a process with TensorFlow or PyTorch; the last has all our choices.
+TIMED = ("pillow", "small_bilinear")
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +40,7 @@ def result(images, tmp_path_factory):
         "--shorter_side=24",
         "--seconds=0.1",
       ),
+      f"--contenders={','.join(TIMED)}",
       *("--rounds=1", "--batches=40", f"--out={out}"),
     ]
   )
@@ -49,13 +52,19 @@ def test_all_that_is_installed_has_a_rate(result):
   assert result["data"]["images"] == IMAGES
   stored = result["data"]["stored_megabytes"]
   assert 0 < stored["small"] < stored["data"]
-  needs = {"pillow": "torch", "opencv": "torch"}
+  names = [row["name"] for row in result["rows"]]
+  assert names == ["jaxmix", *TIMED, *input_benchmark.STAGES]
   for row in result["rows"]:
-    package = needs.get(row["name"], "tensorflow")
-    if importlib.util.find_spec(package) is None:
-      assert row == {"name": row["name"], "rounds": []}
-    elif row["name"] != "opencv" or importlib.util.find_spec("cv2"):
+    if row["name"] == "pillow" and importlib.util.find_spec("torch") is None:
+      assert row == {"name": "pillow", "rounds": []}
+    else:
       assert row["images_per_second_per_core"] > 0
+
+
+def test_an_unknown_contender_is_named(capsys):
+  with pytest.raises(SystemExit):
+    input_benchmark.main(["--images=images", "--contenders=pillow,turbo"])
+  assert "'turbo' is none of jaxmix, bilinear" in capsys.readouterr().err
 
 
 def test_stages_add_up_to_the_whole(result):
@@ -74,7 +83,8 @@ def test_memory_is_read_along_the_way(result):
 
 def test_the_table_names_every_contender_and_stage(result):
   text = input_benchmark.table(result)
-  for name in (*input_benchmark.CONTENDERS.values(), *result["stages"]):
+  titles = [input_benchmark.CONTENDERS[name] for name in ("jaxmix", *TIMED)]
+  for name in (*titles, *result["stages"]):
     assert f"| {name}" in text
   assert "Memory over 40 batches" in text
 

@@ -1,3 +1,4 @@
+import subprocess
 import sys
 
 import pytest
@@ -124,6 +125,18 @@ def test_a_tolerant_batch_marks_what_raises(files):
   assert list(batch["position"]) == [7, 8, 9, 0, 11]
   with pytest.raises(tf.errors.InvalidArgumentError):
     next(batches(False))
+
+
+def test_tensorflow_is_imported_without_keras_which_is_there_when_used():
+  code = """
+import os, sys
+from experiments.inputs.tfrecords import records
+tf, _ = records.import_tensorflow()
+assert "keras" not in sys.modules
+assert "TF_USE_LEGACY_KERAS" not in os.environ
+assert tf.keras.version().startswith("3.")
+"""
+  subprocess.run([sys.executable, "-c", code], check=True)
 
 
 @pytest.mark.parametrize(
