@@ -1,5 +1,6 @@
 """Strict numerics, eight CPU devices and compiled programs kept, for all."""
 
+import gc
 import os
 import signal
 
@@ -8,6 +9,10 @@ from tests import quick
 # A shell's background jobs ignore it, and so would what tests start.
 if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
   signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A twentieth of the time went into looking for cycles among a million objects
+# that stay.
+gc.set_threshold(100_000, 50, 100)
 
 os.environ["XLA_FLAGS"] = " ".join(
   [

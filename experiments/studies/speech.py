@@ -41,6 +41,7 @@ def make_config(network: str, data_dir: str, *, smoke: bool) -> ConfigDict:
   config.model_options = ConfigDict(NETWORKS[network])
   if smoke:
     config.epochs = config.eval_every_epochs = 1.0
+    config.batch_size = config.eval_batch_size = 20
     small = {"widths": (4, 4), "features": (8,)}
     config.model_options = small if network == "lenet" else {"width": 2}
   return config

@@ -79,8 +79,9 @@ def test_a_kill_leaves_the_old_data_set(
 
 KILLED_AT = """
 import os, signal, sys
-import tensorflow as tf
 from experiments.inputs.prepare import write
+from experiments.inputs.tfrecords import records
+tf, _ = records.import_tensorflow()
 number, calls = int(sys.argv[3]), 0
 
 def killing(function):
