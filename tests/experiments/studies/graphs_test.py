@@ -79,6 +79,7 @@ def test_a_difference_is_of_the_same_folds(monkeypatch):
   assert less["high"] == pytest.approx(-2.0 + 4.3027 / 3**0.5, abs=1e-3)
   toy = {"toy": {"scales": {"1": told}}}
   assert "| 1 of 3 (1 at eta 1) |" in graphs.markdown(toy)
+  assert " over ten folds (toy 3), of the cell " in graphs.markdown(toy)
   text = graphs.caption(toy)
   assert "MixupE (toy, / 1) is told apart" in text
 
@@ -101,6 +102,8 @@ def test_the_runs_of_a_data_set_are_two_forms_of_three_methods(shared):
   assert config.mix_at == "input" and config.model_options.readout_scale == 1.0
   # Eight folds of 188 graphs, in batches of 32: five steps an epoch.
   assert (config.total_steps, config.eval_every) == (350 * 5, 5)
+  _, in_part = graphs.sweeps("nci1", f"{shared('tudataset')}/tudataset")
+  assert len(grid.points(in_part, base)) == 5 * (1 + 1 + 2)
   told = graphs.shares(base, 0)
   assert told["test"].sum() == 1.0 and len(told["test"]) == 2
 
