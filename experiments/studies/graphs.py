@@ -307,8 +307,13 @@ def caption(summary: Mapping[str, Any]) -> str:
 
 def draw(summary: Mapping[str, Any]) -> Figure:
   """Returns both choices' errors, method by method, as a picture."""
-  figure, panels = drawing.new(len(summary), height=3.6)
-  for panel, (name, one) in zip(panels, summary.items(), strict=True):
+  columns = min(3, len(summary))
+  rows = -(-len(summary) // columns)
+  figure, places = drawing.new(columns, rows, height=3.6)
+  panels = list(places)
+  for panel in panels[len(summary) :]:
+    panel.set_axis_off()
+  for panel, (name, one) in zip(panels, summary.items(), strict=False):
     ticks: list[str] = []
     for scale, methods in one["scales"].items():
       for title, told in methods.items():
