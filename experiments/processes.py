@@ -16,6 +16,7 @@ import sys
 import threading
 from typing import Any, TypeVar
 
+from absl import logging
 import jax
 from jax._src import distributed
 
@@ -186,6 +187,8 @@ def _end_too(key: str, left: threading.Event) -> None:
       told = json.loads(_client().key_value_try_get(key))
     except jax.errors.JaxRuntimeError:  # nothing is there
       continue
+    # Steps that are taken meanwhile are not to be this process's last words.
+    logging.set_verbosity(logging.FATAL)
     print(told, file=sys.stderr, flush=True)
     # Whoever ends waits for all to have come here, and with it a checkpoint
     # that all are writing.

@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 
+from absl import logging
 import jax
 import pytest
 
@@ -365,6 +366,32 @@ def test_an_error_of_one_process_ends_all_with_its_words(tmp_path, victim):
   last = ends[1 - victim].strip().splitlines()[-1]
   assert last.startswith(f"Process {victim} ends: KeyboardInterrupt"), ends
   assert all("Traceback" not in end for end in ends)
+
+
+def test_nothing_is_logged_after_the_words_of_anothers_end(monkeypatch, capsys):
+  """The loop goes on until all have come to the end; it is on a thread."""
+  seen, verbosity = [], logging.get_verbosity()
+
+  def shutdown():
+    seen.append((capsys.readouterr().err, logging.get_verbosity()))
+
+  def leave(code):
+    raise SystemExit(code)
+
+  class Told:
+    def key_value_try_get(self, key):
+      return json.dumps(f"Process 1 ends at {key}: Boom")
+
+  monkeypatch.setattr(processes, "_client", Told)
+  monkeypatch.setattr(processes, "_LOOK", 0.0)
+  monkeypatch.setattr(processes.jax.distributed, "shutdown", shutdown)
+  monkeypatch.setattr(processes.os, "_exit", leave)
+  try:
+    with pytest.raises(SystemExit, match="1"):
+      processes._end_too("key", threading.Event())
+  finally:
+    logging.set_verbosity(verbosity)
+  assert seen == [("Process 1 ends at key: Boom\n", logging.FATAL)]
 
 
 class Service:
