@@ -233,10 +233,12 @@ def table(result: dict[str, Any]) -> str:
   known = {row["name"]: row for row in result["rows"]}
   ours = known["jaxmix"]["images_per_second_per_core"]
   lines = []
-  for name in (name for name in CONTENDERS if name in known):
+  for name, title in CONTENDERS.items():
+    if name not in known:
+      continue
     rate = known[name].get("images_per_second_per_core")
     cells = (f"{rate:.0f}", f"{ours / rate:.2f}") if rate else ("-", "-")
-    lines.append([CONTENDERS[name], *cells])
+    lines.append([title, *cells])
   whole = sum(result["stages"].values())
   shares = [
     [name, f"{spent:.3f}", f"{100 * spent / whole:.0f}"]

@@ -83,8 +83,10 @@ def test_memory_is_read_along_the_way(result):
 
 def test_the_table_names_every_contender_and_stage(result):
   text = input_benchmark.table(result)
-  titles = [input_benchmark.CONTENDERS[name] for name in ("jaxmix", *TIMED)]
-  for name in (*titles, *result["stages"]):
+  timed = {"jaxmix", *TIMED, *input_benchmark.STAGES}
+  for name, title in input_benchmark.CONTENDERS.items():
+    assert (f"| {title} " in text) == (name in timed)
+  for name in result["stages"]:
     assert f"| {name}" in text
   assert "Memory over 40 batches" in text
 

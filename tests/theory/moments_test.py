@@ -74,7 +74,7 @@ POLICIES |= {
 def test_every_policy_against_its_own_draws(name):
   policy = POLICIES[name]
   found = theory.shift_moments(policy, 4)
-  lam, _ = jaxmix.as_dat(policy).sample(jax.random.key(1), (50_000,))
+  lam, _ = jaxmix.as_dat(policy).sample(jax.random.key(1), (200_000,))
   for j in range(5):
     draws = (1.0 - np.asarray(lam, np.float64)) ** j
     error = draws.std() / len(draws) ** 0.5

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 import contextlib
 import os
+import sys
 
 import numpy as np
 
@@ -52,7 +53,8 @@ def _keras_when_it_is_used():
   missing, as the old Keras is. Whoever takes `tf.keras` has it look again.
   """
   name = "TF_USE_LEGACY_KERAS"
-  if name in os.environ:
+  # All readers ask for the module; the environment is changed for the first.
+  if name in os.environ or "tensorflow" in sys.modules:
     yield
     return
   os.environ[name] = "1"
