@@ -79,6 +79,16 @@ def differentiate(derivative: Callable[[], _T]) -> _T:
   return jax.tree.unflatten(jax.tree.structure(shapes), outputs)
 
 
+def differentiating() -> bool:
+  """Whether what is traced now is differentiated forward by `differentiate`.
+
+  For a layer with two forms of which one, such as a kernel with its own reverse
+  rule, has no forward mode. A jitted function is traced anew where this
+  changes.
+  """
+  return _differentiating.value
+
+
 def holds(fn: Callable[..., Any], *args: Any, axis_name: str | None) -> bool:
   """Whether a function marks anything by `hold`; nothing is computed.
 

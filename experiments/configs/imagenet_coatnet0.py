@@ -31,6 +31,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
   config = imagenet.base()
   config.model = "coatnet0"
   config.model_options.drop_path = 0.2
+  config.model_options.attention_implementation = "auto"
   config.recipe = methods.recipe(mixup_alpha=0.4, eta=5e-4)
   config.optimizer = "adamw"
   config.learning_rate = 1e-3

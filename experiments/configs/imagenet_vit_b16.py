@@ -27,6 +27,7 @@ def get_config(arg: str | None = None) -> ConfigDict:
   config = imagenet.base()
   config.model = "vit_b16"
   config.model_options.dropout = 0.1
+  config.model_options.attention_implementation = "auto"
   config.recipe = methods.recipe(mixup_alpha=0.4, eta=5e-4)
   config.optimizer = "adamw"
   config.learning_rate = 1e-3

@@ -21,7 +21,7 @@ _RATE = domains.number(0.0, "[0, 1)")
 # By the names of the modules' fields; `model` decides which of them it has.
 OPTIONS: Mapping[str, Key] = {
   "attention_implementation": domains.optional(
-    domains.choice("xla", ("xla", "cudnn")), str
+    domains.choice("xla", ("auto", "xla", "cudnn")), str
   ),
   "block": domains.choice("bottleneck", resnet.BLOCKS),
   "depth": domains.integer(12, 1, 1000),

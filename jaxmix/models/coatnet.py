@@ -274,7 +274,8 @@ class CoAtNet(nn.Module):
     dtype: compute dtype; parameters, norm statistics, head and logits are
       float32.
     axis_name: mapped axis to take batch statistics over, see `BatchNorm`.
-    attention_implementation: None, "xla" or "cudnn", see `SelfAttention`.
+    attention_implementation: None, "auto", "xla" or "cudnn", see
+      `SelfAttention`.
     remat: "none", or "blocks" to recompute each block in the backward pass.
   """
 

@@ -88,7 +88,8 @@ class VisionTransformer(nn.Module):
       grows linearly from 0. Not in the paper.
     dtype: compute dtype; parameters, norm statistics, head and logits are
       float32.
-    attention_implementation: None, "xla" or "cudnn", see `SelfAttention`.
+    attention_implementation: None, "auto", "xla" or "cudnn", see
+      `SelfAttention`.
     remat: "none", or "blocks" to recompute each block in the backward pass.
     axis_name: ignored, there are no batch statistics.
   """

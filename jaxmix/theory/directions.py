@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxmix import checks
+from jaxmix.holding import differentiate
 from jaxmix.theory import arguments, likelihood
 from jaxmix.theory.likelihood import LogitFn, LogPartition
 
@@ -127,7 +128,9 @@ def direction_signs(
 
   def one(example):
     point, label = example
-    logits, moved = jax.jvp(logits_of, (point,), (input_mean - point,))
+    logits, moved = differentiate(
+      lambda: jax.jvp(logits_of, (point,), (input_mean - point,))
+    )
     pull = likelihood.residual(logits, label, log_partition)
     # Of each factor by itself: their product may underflow.
     return jnp.sign(pull) * jnp.sign(moved)

@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxmix import attacks, checks, policies
+from jaxmix.holding import differentiate
 from jaxmix.theory import arguments, directions, expansion, likelihood
 from jaxmix.theory.likelihood import LogitFn, LogPartition
 from jaxmix.theory.moments import as_policy, shift_moments
@@ -316,7 +317,7 @@ def robustness_assumptions(
   logits_of = likelihood.single(logit_fn)
   # Euler: df(x) x = f(x) for a homogeneous f; one jvp, and no gradient.
   logits, along_itself = jax.vmap(
-    lambda point: jax.jvp(logits_of, (point,), (point,))
+    lambda point: differentiate(lambda: jax.jvp(logits_of, (point,), (point,)))
   )(x)
   pull = jax.vmap(
     lambda f, label: likelihood.residual_direction(f, label, log_partition)

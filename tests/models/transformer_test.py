@@ -5,6 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import jaxmix
+from jaxmix.models import transformer
 from jaxmix.models.transformer import (
   Dropout,
   DropPath,
@@ -91,6 +93,62 @@ def test_what_the_flash_kernel_is_given_has_the_plain_result_and_gradient(
   assert lengths == [length + length % 2]
   for a, b in zip(jax.tree.leaves(got), jax.tree.leaves(expected), strict=True):
     np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.fixture
+def chosen(monkeypatch):
+  """Which implementations JAX was asked for; it computes with XLA's."""
+  plain, asked = jax.nn.dot_product_attention, []
+
+  def kernel(*args, implementation, query_seq_lengths=None, **kwargs):
+    asked.append(implementation)
+    return plain(*args, implementation="xla")
+
+  monkeypatch.setattr(jax.nn, "dot_product_attention", kernel)
+  return asked
+
+
+@pytest.mark.parametrize(
+  ("tokens", "head_dim", "dtype", "has_cudnn", "expected"),
+  [
+    (128, 8, jnp.bfloat16, True, "cudnn"),
+    (128, 8, jnp.float16, True, "cudnn"),
+    (128, 8, jnp.bfloat16, False, "xla"),
+    (127, 8, jnp.bfloat16, True, "xla"),
+    (128, 4, jnp.bfloat16, True, "xla"),
+    (128, 136, jnp.bfloat16, True, "xla"),
+    (128, 8, jnp.float32, True, "xla"),
+  ],
+)
+def test_auto_is_cudnn_where_it_is_faster(
+  tokens, head_dim, dtype, has_cudnn, expected, chosen, monkeypatch
+):
+  monkeypatch.setattr(transformer, "_has_cudnn", lambda: has_cudnn)
+  attention = SelfAttention(head_dim, 1, dtype, implementation="auto")
+  x = jax.ShapeDtypeStruct((1, tokens, head_dim), dtype)
+  jax.eval_shape(attention.init, jax.random.key(0), x)
+  assert chosen == [expected]
+
+
+def test_a_machine_without_a_gpu_has_no_cudnn():
+  assert not transformer._has_cudnn()
+
+
+@pytest.mark.parametrize("implementation", ["auto", "cudnn"])
+def test_forward_mode_goes_through_xla(implementation, chosen, monkeypatch):
+  monkeypatch.setattr(transformer, "_has_cudnn", lambda: True)
+  attention = SelfAttention(8, 1, jnp.bfloat16, implementation=implementation)
+  x = jnp.ones((2, 128, 8), jnp.bfloat16)
+  v = attention.init(jax.random.key(0), x)
+  # Jitted and traced before: inside, it is traced anew.
+  apply = jax.jit(lambda x: attention.apply(v, x).mean(1))
+  apply(x)
+  assert chosen == ["cudnn", "cudnn"]
+  del chosen[:]
+  jax.eval_shape(
+    lambda x: jaxmix.exact_directional_penalty(apply, x, jnp.array([0, 1])), x
+  )
+  assert chosen and set(chosen) == {"xla"}
 
 
 def test_bfloat16_attention_keeps_the_bias_in_float32():
