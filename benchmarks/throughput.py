@@ -84,7 +84,7 @@ def main(argv: Sequence[str]) -> dict[str, Any]:
     parser.error(str(error))
   out = None if options.out is None else storage.path(options.out)
   about = timing.environment("benchmarks.throughput", argv)
-  about["commit"] = about["commit"] or options.commit
+  about["commit"] = options.commit or about["commit"]
   result: dict[str, Any] = {"runs": [], "rows": []}
   if out is not None and out.exists():
     result = storage.read_json(out)
@@ -141,7 +141,7 @@ def _parser() -> argparse.ArgumentParser:
   )
   add("--profile", metavar="FOLDER", help="also trace a few steps of each row")
   add("--out", metavar="FILE.json", help="written row by row, and resumed")
-  add("--commit", help="of these files, where git cannot say")
+  add("--commit", help="of these files, where git cannot say or is wrong")
   add("--retry", action="store_true", help="measure failed rows again")
   add("--row_timeout", type=float, default=600, help="seconds for a row")
   add(
