@@ -9,13 +9,12 @@ train: $(VENV)/train.stamp
 	$(BIN)/python -m experiments.main \
 	  --config=experiments/configs/digits.py:compare --workdir=runs/digits
 
-# Compiling tiny programs keeps one core busy, but tests of several processes and
-# of files wait a lot: three workers for two cores, each a file at a time, in the
-# order of their names: those of few tests would come last, the longest.
+# Compiling tiny programs keeps one core busy: two workers, each a file at a time,
+# in the order of their names: those of few tests would come last, the longest.
 # The TPU compiler is beside the environment and not in it, where JAX would look
 # for a TPU with it.
 test: $(VENV)/test.stamp lint
-	$(BIN)/python -m pytest -n 3 --dist=loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -n 2 --dist=loadfile --no-loadscope-reorder
 	JAX_PLATFORMS=cpu PYTHONPATH=$(VENV)/tpu $(BIN)/python -m pytest \
 	  tests/experiments/forecast_test.py
 

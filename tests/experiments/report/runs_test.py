@@ -5,7 +5,7 @@ import json
 import pytest
 
 from experiments import report, sweep
-from experiments.configs import common
+from experiments.configs import common, digits
 
 
 def test_last_line_counts_not_the_best(tmp_path, evaluation, make_run, table):
@@ -41,7 +41,7 @@ def test_line_cut_short_by_a_kill(two, table):
 def test_a_sweep_keeps_its_order_and_names(
   tmp_path, monkeypatch, make_run, summary
 ):
-  config = common.base()
+  config = digits.get_config("batch_size=96")
   config.sweep_seeds = (1, 0)
   config.sweep = (
     ("untied MixUp", {"method": "untied"}),

@@ -134,7 +134,7 @@ def test_the_recipe_is_the_papers():
 
 @pytest.mark.parametrize("model", ["lenet", "vgg11"])
 def test_mixupe_trains_on_a_folder(folder, tmp_path_factory, model):
-  arg = f"smoke,method=mixupe,model={model},batch_size=16,epochs=2"
+  arg = f"smoke,method=mixupe,model={model},batch_size=16,epochs=1"
   config = recipe.get_config(arg)
   config.data_dir = str(folder)
   if model == "vgg11":
