@@ -1,6 +1,5 @@
 """Strict numerics, eight CPU devices and compiled programs kept, for all."""
 
-import gc
 import os
 import signal
 
@@ -36,16 +35,6 @@ jax.config.update("jax_numpy_rank_promotion", "raise")
 # Eight devices share a pool of threads: steps in flight together can starve a
 # collective.
 jax.config.update("jax_cpu_enable_async_dispatch", False)
-
-
-# After experiments' own. A twentieth of the time went into looking for cycles
-# among objects that stay: those of the imports, and a module's programs.
-gc.set_threshold(1_000_000, 50, 100)
-
-
-def pytest_collection_finish():
-  gc.collect()
-  gc.freeze()
 
 
 @pytest.fixture
