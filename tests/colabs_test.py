@@ -12,8 +12,8 @@ ROOT = pathlib.Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "colabs").glob("*.ipynb"))
 
 # Of these, steps take longer than their compilation: they are compiled fully,
-# and one thread computes their small products, which takes less of two cores.
-TRAIN_LONG = {"quickstart": "--xla_cpu_multi_thread_eigen=false"}
+# and one thread computes them: several wait for each other at small operations.
+TRAIN_LONG = {"quickstart"}
 
 each_notebook = pytest.mark.parametrize(
   "path", NOTEBOOKS, ids=[path.stem for path in NOTEBOOKS]
@@ -58,7 +58,11 @@ def test_runs_top_to_bottom(path, monkeypatch):
   nbclient = pytest.importorskip("nbclient")
   # The kernel is a user's, with the library from here: of the tests' settings
   # only those that compile quickly, and one device.
-  monkeypatch.setenv("XLA_FLAGS", TRAIN_LONG.get(path.stem, quick.FLAGS))
+  if path.stem in TRAIN_LONG:
+    monkeypatch.setenv("XLA_FLAGS", "")
+    monkeypatch.setenv("PJRT_NPROC", "1")
+  else:
+    monkeypatch.setenv("XLA_FLAGS", quick.FLAGS)
   monkeypatch.setenv("PYTHONPATH", str(ROOT))
   # Whatever reaches for the network ends the test.
   monkeypatch.setenv("PIP_NO_INDEX", "1")
