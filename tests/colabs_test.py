@@ -11,8 +11,7 @@ from tests import quick
 ROOT = pathlib.Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "colabs").glob("*.ipynb"))
 
-# Of these, steps take longer than their compilation: they are compiled fully,
-# and one thread computes them: several wait for each other at small operations.
+# Of these, steps take longer than their compilation: they are compiled fully.
 TRAIN_LONG = {"quickstart"}
 
 each_notebook = pytest.mark.parametrize(
@@ -58,11 +57,11 @@ def test_runs_top_to_bottom(path, monkeypatch):
   nbclient = pytest.importorskip("nbclient")
   # The kernel is a user's, with the library from here: of the tests' settings
   # only those that compile quickly, and one device.
-  if path.stem in TRAIN_LONG:
-    monkeypatch.setenv("XLA_FLAGS", "")
-    monkeypatch.setenv("PJRT_NPROC", "1")
-  else:
-    monkeypatch.setenv("XLA_FLAGS", quick.FLAGS)
+  flags = "" if path.stem in TRAIN_LONG else quick.FLAGS
+  monkeypatch.setenv("XLA_FLAGS", flags)
+  # One thread: several wait for each other at small operations, the more where
+  # another worker has the core.
+  monkeypatch.setenv("PJRT_NPROC", "1")
   monkeypatch.setenv("PYTHONPATH", str(ROOT))
   # Whatever reaches for the network ends the test.
   monkeypatch.setenv("PIP_NO_INDEX", "1")
