@@ -31,7 +31,7 @@ and why it is not faster, one change at a time:
   python -m benchmarks.throughput --models=vit_b16,resnet50 --methods=mixup
     --profile=FOLDER
   python -m benchmarks.throughput --models=vit_b16 --methods=mixup
-    --set=model_options.attention_implementation=cudnn --out=throughput.json
+    --set=model_options.attention_implementation=xla --out=throughput.json
   XLA_FLAGS=--xla_gpu_enable_latency_hiding_scheduler=true
     python -m benchmarks.throughput --methods=mixup --out=throughput.json
 

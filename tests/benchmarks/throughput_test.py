@@ -66,6 +66,11 @@ def measured(monkeypatch):
   return methods
 
 
+def test_a_commit_that_is_given_counts_before_gits(measured):
+  (told,) = run("--methods=mixup", "--commit=1234567")["runs"]
+  assert told["commit"] == "1234567"
+
+
 def row(method, **changes):
   """What a side returns, and what `main` adds."""
   is_torch = method.startswith("torch_")

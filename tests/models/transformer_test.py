@@ -100,7 +100,7 @@ def chosen(monkeypatch):
   """Which implementations JAX was asked for; it computes with XLA's."""
   plain, asked = jax.nn.dot_product_attention, []
 
-  def kernel(*args, implementation, query_seq_lengths=None, **kwargs):
+  def kernel(*args, implementation, **kwargs):
     asked.append(implementation)
     return plain(*args, implementation="xla")
 
