@@ -2,6 +2,10 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# uv takes a seventh of pip's time. It does not read pip's settings: where they
+# alone know the way to an index, pip does it.
+install = $(BIN)/uv pip install -q --python $(BIN)/python -c constraints.txt $(1) \
+  || $(BIN)/pip install -q -c constraints.txt $(1)
 
 .PHONY: train test lint docs notebooks release-check clean
 
@@ -15,13 +19,13 @@ train: $(VENV)/train.stamp
 # for a TPU with it.
 test: $(VENV)/test.stamp lint
 	$(BIN)/python -m pytest -n 2 --dist=loadfile --no-loadscope-reorder
-	JAX_PLATFORMS=cpu PYTHONPATH=$(VENV)/tpu $(BIN)/python -m pytest \
+	JAX_PLATFORMS=cpu PYTHONPATH=$(VENV)/tpu $(BIN)/python -m pytest -n 2 \
 	  tests/experiments/forecast_test.py
 
 lint: $(VENV)/test.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
-	$(BIN)/mypy
+	$(BIN)/mypy --num-workers=2
 
 # Any warning is an error. Opened from the disk it has no search: browsers let
 # scripts of such pages read no other file.
@@ -62,24 +66,25 @@ release-check: $(VENV)/release.stamp
 
 $(VENV)/python.stamp:
 	$(PYTHON) -m venv $(VENV)
+	-$(BIN)/pip install -q -c constraints.txt uv
 	touch $@
 
 $(VENV)/train.stamp: $(VENV)/python.stamp setup.py constraints.txt
-	$(BIN)/pip install -q -c constraints.txt -e '.[train]'
+	$(call install,-e '.[train]')
 	touch $@
 
 $(VENV)/docs.stamp: $(VENV)/python.stamp setup.py constraints.txt
-	$(BIN)/pip install -q -c constraints.txt -e '.[docs]'
+	$(call install,-e '.[docs]')
 	touch $@
 
 $(VENV)/release.stamp: $(VENV)/python.stamp
 	$(BIN)/pip install -q build twine
 	touch $@
 
+$(VENV)/test.stamp: TEST := -e '.[train,tfds,test,launch,docs]'
 $(VENV)/test.stamp: $(VENV)/python.stamp setup.py constraints.txt
-	$(BIN)/pip install -q -c constraints.txt -e '.[train,tfds,test,launch,docs]'
-	-$(BIN)/pip install -q -c constraints.txt --no-deps --upgrade \
-	  --target=$(VENV)/tpu libtpu
+	$(call install,$(TEST))
+	-$(call install,--no-deps --upgrade --target=$(VENV)/tpu libtpu)
 	touch $@ $(VENV)/train.stamp $(VENV)/docs.stamp
 
 clean:

@@ -80,11 +80,11 @@ def test_no_command_is_left_untested():
   assert commands(README)[2] == commands(TRAIN)[3]
 
 
-def dry_run(target):
-  """What make would do; under `make test` it must not join that make."""
+def make(*words):
+  """What make says; under `make test` it must not join that make."""
   outside = {k: v for k, v in os.environ.items() if not k.startswith("MAKE")}
   done = subprocess.run(
-    ["make", "--dry-run", "--no-print-directory", target],
+    ["make", "--no-print-directory", *words],
     cwd=ROOT,
     env=outside,
     capture_output=True,
@@ -96,7 +96,11 @@ def dry_run(target):
 
 def test_make_train_is_the_digits_comparison():
   """The sweep itself runs in tests/experiments/train_test.py, at small size."""
-  job = dry_run("train").replace("\\\n", "").split("-m experiments.main")[1]
+  job = (
+    make("--dry-run", "train")
+    .replace("\\\n", "")
+    .split("-m experiments.main")[1]
+  )
   assert shlex.split(job) == [
     "--config=experiments/configs/digits.py:compare",
     "--workdir=runs/digits",
@@ -105,11 +109,40 @@ def test_make_train_is_the_digits_comparison():
 
 def test_make_test_lints_type_checks_and_tests():
   for tool in ("ruff check", "ruff format --check", "mypy", "pytest"):
-    assert tool in dry_run("test")
+    assert tool in make("--dry-run", "test")
+
+
+@pytest.mark.parametrize("works", [True, False])
+def test_what_uv_does_not_install_pip_does(tmp_path, works):
+  """Of the same, in the words that both know."""
+  told = {}
+  for name, status in {"uv": not works, "pip": False}.items():
+    told[name] = tmp_path / f"{name}.txt"
+    tool = tmp_path / "bin" / name
+    tool.parent.mkdir(exist_ok=True)
+    tool.write_text(f'#!/bin/sh\necho "$@" >> {told[name]}\nexit {status:d}\n')
+    tool.chmod(0o755)
+  (tmp_path / "python.stamp").touch()
+  stamp = tmp_path / "test.stamp"
+  make(f"VENV={tmp_path}", stamp)
+  assert stamp.exists()
+  every = "-q -c constraints.txt -e .[train,tfds,test,launch,docs]"
+  compiler = f"--no-deps --upgrade --target={tmp_path}/tpu libtpu"
+  for name in ("uv",) if works else ("uv", "pip"):
+    lines = told[name].read_text().splitlines()
+    found = [
+      line.replace(f"--python {tmp_path}/bin/python ", "") for line in lines
+    ]
+    start = {"uv": "pip install", "pip": "install"}[name]
+    assert found == [
+      f"{start} {every}",
+      f"{start} -q -c constraints.txt {compiler}",
+    ]
+  assert told["pip"].exists() != works
 
 
 def test_make_release_check_takes_the_wheel_and_not_the_checkout():
-  lines = dry_run("release-check").replace("\\\n", "")
+  lines = make("--dry-run", "release-check").replace("\\\n", "")
   for tool in ("-m build", "twine check", "mypy --strict", "pyright", "pytest"):
     assert tool in lines
   assert "grep -v '^jaxmix/'" in lines
