@@ -54,7 +54,7 @@ def whole(params, x=X, labels=Y, plan=None, apply=net, **options):
       **options,
     )
 
-  return jax.value_and_grad(loss, has_aux=True)(params)
+  return jax.jit(jax.value_and_grad(loss, has_aux=True))(params)
 
 
 def in_turn(params, x=X, labels=Y, plan=None, apply=net, **options):
@@ -142,9 +142,10 @@ def test_double_parameters_have_double_gradients():
     lam = double(plan_of().lam)
     plan = dataclasses.replace(plan_of(), lam=lam, weight=lam)
     params = jax.tree.map(double, PARAMS)
-    _, grads = in_turn(params, double(X), plan=plan, eta=0.7)
+    run = jax.jit(functools.partial(in_turn, eta=0.7))
+    _, grads = run(params, double(X), plan=plan)
     assert grads["in"].dtype == jnp.float64
-    assert_close(grads, in_turn(PARAMS, eta=0.7)[1])
+    assert_close(grads, run(PARAMS)[1])
 
 
 @pytest.mark.parametrize("penalty", ["approximate", "exact", "taylor"])
@@ -183,9 +184,8 @@ def test_replicas_average_to_the_whole_batch():
     return (jax.lax.pmean(loss, "r"), grads), aux.scale
 
   starts = jnp.array([0, B // 2])
-  (loss, grads), scale = jax.vmap(replica, axis_name="r")(
-    *(x, labels, mask, starts)
-  )
+  mapped = jax.jit(jax.vmap(replica, axis_name="r"))
+  (loss, grads), scale = mapped(x, labels, mask, starts)
   partner = jnp.concatenate([jnp.roll(jnp.arange(4), 1) + k for k in (0, 4)])
   plan = dataclasses.replace(plan_of(MASK), partner=partner)
   (want_loss, want), want_grads = whole(PARAMS, plan=plan, eta=5.0)

@@ -347,7 +347,7 @@ def gradient(apply=net, plan=None, eta=0.7, **options):
       **options,
     )[0]
 
-  return jax.grad(run)(PARAMS)
+  return jax.jit(jax.grad(run))(PARAMS)
 
 
 def check_close(got, want, rtol=2e-4, atol=1e-5):
@@ -368,7 +368,8 @@ def test_gradient_is_kappa_times_the_gradient_of_the_sum(penalty):
       q = directional.directional_penalty(net(params, x), y)
     return loss, SHIFT * jnp.mean(jnp.abs(q))
 
-  (mean, r), slopes = parts(PARAMS), jax.jacrev(parts)(PARAMS)
+  both = jax.jit(lambda params: (parts(params), jax.jacrev(parts)(params)))
+  (mean, r), slopes = both(PARAMS)
   kappa = mean / (mean + eta * r)
   want = jax.tree.map(lambda a, b: kappa * (a + eta * b), *slopes)
   check_close(gradient(penalty=penalty), want)

@@ -174,11 +174,16 @@ def test_the_projects_models(name, key):
   with jax.enable_x64(False):
     model = models.create(name, 3)
     x = jax.random.normal(key, (1, 16, 16, 3))
-    variables = model.init(key, x, train=False)
-    # Heads begin at zero, which would make the test vacuous.
-    variables = jax.tree.map(
-      lambda v: v + 0.05 * jax.random.normal(key, v.shape), variables
-    )
+
+    @jax.jit
+    def init(key):
+      # Heads begin at zero, which would make the test vacuous.
+      return jax.tree.map(
+        lambda v: v + 0.05 * jax.random.normal(key, v.shape),
+        model.init(key, x, train=False),
+      )
+
+    variables = init(key)
     apply = lambda x: model.apply(variables, x, train=False)
     direction = jax.random.normal(jax.random.key(1), x.shape)
     line = jax.jit(

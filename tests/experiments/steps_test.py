@@ -569,9 +569,10 @@ def test_separate_passes_equal_split_ones(penalty):
 def test_erm_is_the_plain_loss():
   config = make_config("method=erm", polyak_rate=0.0)
   own = make_steps(config)
-  state = own.init(jax.random.key(0))
+  state = jax.jit(own.init)(jax.random.key(0))
   batch = batch_of(config)
-  run = jax.vmap(own.train, (None, 0, None, None), axis_name=steps.AXIS)
+  train = jax.vmap(own.train, (None, 0, None, None), axis_name=steps.AXIS)
+  run = jax.jit(train)
   stacked = jax.tree.map(lambda x: jnp.asarray(x)[None], batch)
   new, metrics = run(state, stacked, jax.random.key(1), methods.values(config))
   mean, std = statistics(config)
