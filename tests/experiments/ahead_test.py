@@ -5,7 +5,6 @@ other tests have eight, and synchronous ones.
 """
 
 import json
-import os
 import pathlib
 import subprocess
 import sys
@@ -60,12 +59,7 @@ def running(tmp_path_factory):
   done = subprocess.run(
     [sys.executable, "-c", SCRIPT, str(tmp_path_factory.mktemp("run"))],
     cwd=ROOT,
-    env=os.environ
-    | {
-      "JAX_PLATFORMS": "cpu",
-      "JAX_CPU_ENABLE_ASYNC_DISPATCH": "true",
-      "XLA_FLAGS": quick.FLAGS,
-    },
+    env=quick.environment(JAX_CPU_ENABLE_ASYNC_DISPATCH="true"),
     capture_output=True,
     text=True,
   )

@@ -2,7 +2,6 @@
 
 import errno
 import json
-import os
 import pathlib
 import resource
 import signal
@@ -13,6 +12,7 @@ import pytest
 
 from experiments import cli
 from experiments.workdir import storage
+from tests import quick
 
 ROOT = pathlib.Path(__file__).parents[2]
 DIGITS = "--config=experiments/configs/digits.py"
@@ -37,8 +37,7 @@ def run(*words, home="/"):
   return subprocess.run(
     [sys.executable, "-m", *map(str, words)],
     cwd=ROOT,
-    env=os.environ
-    | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": "", "HOME": str(home)},
+    env=quick.environment(HOME=str(home)),
     capture_output=True,
     text=True,
     timeout=300,
@@ -177,7 +176,7 @@ def ended(error, *words):
   return subprocess.run(
     [sys.executable, "-c", code],
     cwd=ROOT,
-    env=os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""},
+    env=quick.environment(),
     capture_output=True,
     text=True,
   )
@@ -194,7 +193,7 @@ def test_without_tensorflow_a_line_says_what_to_install(tmp_path):
   done = subprocess.run(
     [sys.executable, "-c", code],
     cwd=ROOT,
-    env=os.environ | {"JAX_PLATFORMS": "cpu", "XLA_FLAGS": ""},
+    env=quick.environment(),
     capture_output=True,
     text=True,
   )

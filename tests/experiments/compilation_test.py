@@ -120,12 +120,7 @@ def lines(workdir, cache):
       f"--compilation_cache={cache}",
     ],
     cwd=ROOT,
-    env=os.environ
-    | {
-      "JAX_PLATFORMS": "cpu",
-      "XLA_FLAGS": quick.FLAGS,
-      "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-    },
+    env=quick.environment(JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0"),
     capture_output=True,
     text=True,
   )

@@ -1,7 +1,6 @@
 """--help says which configs and keys there are."""
 
 import ast
-import os
 import pathlib
 import re
 import subprocess
@@ -12,6 +11,7 @@ import pytest
 
 from experiments import connecting, listing
 from experiments.configs import common
+from tests import quick
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -20,7 +20,7 @@ def test_help_lists_every_config_and_every_key_once():
   done = subprocess.run(
     [sys.executable, "-m", "experiments.main", "--help"],
     cwd=ROOT,
-    env=os.environ | {"JAX_PLATFORMS": "cpu"},
+    env=quick.environment(),
     capture_output=True,
     text=True,
   )

@@ -1,7 +1,6 @@
 """Methods by name: RegMixup's loss by hand, pairings, and all in one sweep."""
 
 import functools
-import os
 import subprocess
 import sys
 
@@ -230,8 +229,7 @@ def test_every_method_trains_side_by_side_on_a_table(tmp_path):
       *(f"--grid={text};seed=0..1" for text in LEAGUE.values()),
       f"--workdir={tmp_path / 'runs'}",
     ],
-    # One device.
-    env=dict(os.environ, XLA_FLAGS=quick.FLAGS),
+    env=quick.environment(),
     check=True,
     capture_output=True,
   )

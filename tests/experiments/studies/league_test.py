@@ -168,17 +168,16 @@ def test_validation_chooses_and_other_seeds_test():
   ]
 
 
-def test_the_command_makes_league_numbers_and_picture(
-  shared, tmp_path, monkeypatch
-):
+def test_the_command_makes_league_numbers_and_picture(shared, tmp_path):
   command = [
     sys.executable,
     *("-m", "experiments.studies.league", "--smoke", "--sets=iris"),
     *(f"--data_dir={shared('uci')}/uci", f"--workdir={tmp_path / 'runs'}"),
     f"--out={tmp_path / 'out'}",
   ]
-  monkeypatch.setenv("XLA_FLAGS", quick.FLAGS)
-  subprocess.run(command, check=True, capture_output=True)
+  subprocess.run(
+    command, env=quick.environment(), check=True, capture_output=True
+  )
   told = json.loads((tmp_path / "out" / "league.json").read_text())
   methods = told["sets"]["iris"]["methods"]
   assert list(methods) == list(league.SMOKE)

@@ -1,7 +1,6 @@
 """Runs together: each is the run that it would be alone."""
 
 import json
-import os
 import subprocess
 import sys
 import types
@@ -17,6 +16,7 @@ from experiments.inputs.dataset import Arrays
 from experiments.sweep import capacity, grid, together, training
 from experiments.tasks import temperature
 from experiments.workdir import metrics
+from tests import quick
 
 SMALL = (
   "model=mlp,model_options.features=(8,),batch_size=24,total_steps=12,"
@@ -31,13 +31,12 @@ def make(grids, argument=SMALL):
 
 def test_a_run_of_a_sweep_is_the_run_alone(tmp_path):
   """In processes of one device, as the two commands make them."""
-  environment = dict(os.environ, XLA_FLAGS="")
   config = f"--config=experiments/configs/digits.py:{SMALL}"
 
   def call(module, name, *flags):
     subprocess.run(
       [sys.executable, "-m", module, *flags, f"--workdir={tmp_path / name}"],
-      env=environment,
+      env=quick.environment(),
       check=True,
       capture_output=True,
     )

@@ -1,6 +1,5 @@
 """Checkpoints: everything comes back, the newest stay, others' are refused."""
 
-import os
 import pathlib
 import shutil
 import subprocess
@@ -15,6 +14,7 @@ import pytest
 from experiments.state import TrainState
 from experiments.workdir import digests
 from experiments.workdir.checkpoints import Checkpoints
+from tests import quick
 
 
 def make_state(width=3, step=0):
@@ -219,7 +219,7 @@ def test_a_checkpoint_appears_with_its_digest(tmp_path):
     folder = tmp_path / moment
     done = subprocess.run(
       [sys.executable, "-c", code, str(folder), moment],
-      env=os.environ | {"JAX_PLATFORMS": "cpu"},
+      env=quick.environment(),
       cwd=pathlib.Path(__file__).parents[3],
     )
     assert done.returncode == 9

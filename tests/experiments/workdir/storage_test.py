@@ -226,12 +226,14 @@ def test_a_sweep_ends_with_how_to_report_on_it(inside, monkeypatch, caplog):
   assert json.loads(inside.text("gs://bucket/sweep/runs.json"))
 
 
-KEPT_BY_TESTS = ("JAX_COMPILATION_CACHE_DIR",)
 CODE = "from tests.experiments import bucket; bucket.install(); "
 CODE += "from experiments import cli, main; cli.run(main.main, resumable=True)"
 
 
 def start(server, workdir):
+  environment = quick.environment(**server.environment)
+  # Its programs are kept in the bucket, too.
+  environment.pop("JAX_COMPILATION_CACHE_DIR", None)
   return subprocess.Popen(
     [
       *(sys.executable, "-c", CODE),
@@ -239,13 +241,7 @@ def start(server, workdir):
       f"--workdir={workdir}",
     ],
     cwd=ROOT,
-    env={
-      # Its programs are kept in the bucket, too.
-      **{k: v for k, v in os.environ.items() if k not in KEPT_BY_TESTS},
-      **server.environment,
-      "JAX_PLATFORMS": "cpu",
-      "XLA_FLAGS": quick.FLAGS,
-    },
+    env=environment,
     stdin=subprocess.DEVNULL,
     stdout=subprocess.DEVNULL,
     stderr=subprocess.PIPE,

@@ -1,12 +1,13 @@
 """Folders of images, and what has been made of them."""
 
-import os
 import pathlib
 import sys
 
 import numpy as np
 from PIL import Image
 import pytest
+
+from tests import quick
 
 ROOT = pathlib.Path(__file__).parents[4]
 
@@ -61,4 +62,4 @@ def stored():
 def command():
   """The words and the settings of `python -m experiments.inputs.prepare`."""
   words = [sys.executable, "-m", "experiments.inputs.prepare"]
-  return words, dict(cwd=ROOT, env=os.environ | {"JAX_PLATFORMS": "cpu"})
+  return words, dict(cwd=ROOT, env=quick.environment())
