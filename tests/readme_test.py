@@ -94,13 +94,13 @@ def make(*words):
   return done.stdout
 
 
+def dry_run(target):
+  return make("--dry-run", target)
+
+
 def test_make_train_is_the_digits_comparison():
   """The sweep itself runs in tests/experiments/train_test.py, at small size."""
-  job = (
-    make("--dry-run", "train")
-    .replace("\\\n", "")
-    .split("-m experiments.main")[1]
-  )
+  job = dry_run("train").replace("\\\n", "").split("-m experiments.main")[1]
   assert shlex.split(job) == [
     "--config=experiments/configs/digits.py:compare",
     "--workdir=runs/digits",
@@ -109,7 +109,7 @@ def test_make_train_is_the_digits_comparison():
 
 def test_make_test_lints_type_checks_and_tests():
   for tool in ("ruff check", "ruff format --check", "mypy", "pytest"):
-    assert tool in make("--dry-run", "test")
+    assert tool in dry_run("test")
 
 
 @pytest.mark.parametrize("works", [True, False])
@@ -142,7 +142,7 @@ def test_what_uv_does_not_install_pip_does(tmp_path, works):
 
 
 def test_make_release_check_takes_the_wheel_and_not_the_checkout():
-  lines = make("--dry-run", "release-check").replace("\\\n", "")
+  lines = dry_run("release-check").replace("\\\n", "")
   for tool in ("-m build", "twine check", "mypy --strict", "pyright", "pytest"):
     assert tool in lines
   assert "grep -v '^jaxmix/'" in lines

@@ -34,6 +34,12 @@ def batch_of(config, start=0):
   return next(inputs.create(config).train(start_step=start))
 
 
+def one_replica(own):
+  """A training step of one replica, compiled; its arrays have that axis."""
+  train = jax.vmap(own.train, (None, 0, None, None), axis_name=steps.AXIS)
+  return jax.jit(train)
+
+
 def train_one(config, mapped, state, batch):
   return mapped.train(state, batch, jax.random.key(1), methods.values(config))
 
@@ -101,15 +107,13 @@ def test_one_times_64_equals_eight_times_8(monkeypatch, changes):
   )
   own = make_steps(config)
   mapped = parallel.create("pmap", own)
-  alone = jax.jit(
-    jax.vmap(own.train, (None, 0, None, None), axis_name=steps.AXIS)
-  )
+  step = one_replica(own)
   key, values = jax.random.key(1), methods.values(config)
   one = many = mapped.init(jax.random.key(0))
   one = jax.tree.map(jnp.copy, one)
   for whole, divided in paired_batches(config, 3):
     whole = jax.tree.map(lambda x: jnp.asarray(x)[None], whole)
-    one, metrics_one = alone(one, whole, key, values)
+    one, metrics_one = step(one, whole, key, values)
     one, metrics_one = jax.tree.map(lambda x: x[0], (one, metrics_one))
     many, metrics_many = mapped.train(
       many, mapped.place([divided]), key, values
@@ -158,10 +162,9 @@ def test_the_penalty_is_of_the_loss_that_is_trained(loss, smoothing):
   config = common.resolve(config)
   own, spec = make_steps(config), inputs.create(config).spec
   state, batch = own.init(jax.random.key(0)), batch_of(config)
-  train = jax.vmap(own.train, (None, 0, None, None), axis_name=steps.AXIS)
   whole = jax.tree.map(lambda x: jnp.asarray(x)[None], batch)
   args = jax.random.key(1), methods.values(config)
-  penalty = jax.jit(train)(state, whole, *args)[1]["penalty"][0]
+  penalty = one_replica(own)(state, whole, *args)[1]["penalty"][0]
   network = networks.create(config, spec, 10, axis_name=None, dtype="float32")
   clean = spec.scale.to_float(jnp.asarray(batch["inputs"]), jnp.float32)
   f = np.asarray(network.apply(state.params, {}, clean)[0], np.float64)
@@ -267,9 +270,10 @@ def test_padded_rows_of_a_training_batch_count_for_nothing():
   mapped = parallel.create("pmap", own)
   state = mapped.init(jax.random.key(0))
   key, values = jax.random.key(1), methods.values(config)
-  alone = jax.vmap(own.train, (None, 0, None, None), axis_name=steps.AXIS)
   real = jax.tree.map(lambda x: jnp.asarray(x[MASK])[None], batch)
-  want = jax.tree.map(lambda x: x[0], jax.jit(alone)(state, real, key, values))
+  want = jax.tree.map(
+    lambda x: x[0], one_replica(own)(state, real, key, values)
+  )
   batch["inputs"] = np.where(MASK[:, None, None, None], batch["inputs"], 200)
   padded = mapped.place([batch | {"mask": MASK}])
   state, metrics = mapped.train(state, padded, key, values)
@@ -322,11 +326,7 @@ def test_a_step_mixes_at_the_place_it_draws(method):
 
   def step(mix_at):
     config = make_config(model="mlp", method=method, eta=0.5, mix_at=mix_at)
-    return config, jax.jit(
-      jax.vmap(
-        make_steps(config).train, (None, 0, None, None), axis_name=steps.AXIS
-      )
-    )
+    return config, one_replica(make_steps(config))
 
   config, drawn = step("random")
   singly = [step(name)[1] for name in ("input", "dense1", "readout")]
@@ -571,10 +571,9 @@ def test_erm_is_the_plain_loss():
   own = make_steps(config)
   state = jax.jit(own.init)(jax.random.key(0))
   batch = batch_of(config)
-  train = jax.vmap(own.train, (None, 0, None, None), axis_name=steps.AXIS)
-  run = jax.jit(train)
   stacked = jax.tree.map(lambda x: jnp.asarray(x)[None], batch)
-  new, metrics = run(state, stacked, jax.random.key(1), methods.values(config))
+  args = jax.random.key(1), methods.values(config)
+  new, metrics = one_replica(own)(state, stacked, *args)
   mean, std = statistics(config)
   pixels = ((batch["inputs"] - mean) / std).astype(np.float32)
   logits, _ = jaxmix.models.create("resnet8", 10, **config.model_options).apply(
